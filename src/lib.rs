@@ -1,6 +1,51 @@
-//! skeleton
+//! Sign and index a conda channel in one step.
+//!
+//! # The house
+//! Data goes one way: **walk → read once → record → sign → remember → publish**.
+//!
+//! | storey | rooms |
+//! | --- | --- |
+//! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
+//! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify): the order of the steps, and the threads |
+//! | middle | [`channel`], [`package`], [`signature`], [`repodata`], [`publish`], [`report`], [`progress`], [`signing_log`] |
+//! | floor | [`storage`], [`cache`], [`keys`], [`record`], [`json`], [`error`] |
+//!
+//! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
+//!
+//! # Invariants
+//! 1. A package that is not in the cache is read exactly once, from one open file, in bounded memory.
+//! 2. The index never names bytes that were not read, and never a package that was refused.
+//! 3. Readers never see half a file, nor a name that is not there: signatures come first, then compressed
+//!    twins, `repodata.json` last.
+//! 4. The same packages and signatures give the same bytes, recorded times aside; a run that changes
+//!    nothing writes nothing.
+//! 5. `verify` never trusts the cache.
+//! 6. Only stories start threads; only [`cli`] prints (bars and lines of progress aside); only
+//!    [`storage`] touches channel files; only [`keys`] reads key files.
+//!
+//! # Seams
+//! [`storage::Storage`], [`cache::Cache`] and [`signature::Signer`]: one to four methods each, synchronous.
+
+pub mod cache;
+pub mod channel;
+pub mod cli;
+pub mod error;
+pub mod index;
+pub mod json;
 pub mod keys;
-pub mod signature;
 pub mod package;
-/// run
-pub fn run() -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
+pub mod progress;
+pub mod publish;
+pub mod record;
+pub mod repodata;
+pub mod report;
+pub mod sign;
+pub mod signature;
+pub mod signing_log;
+pub mod storage;
+pub mod verify;
+
+/// Runs the command line of this process; what it returns is the exit status of the contract.
+pub fn run() -> std::process::ExitCode {
+    cli::run()
+}

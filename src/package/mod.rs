@@ -1,1 +1,177 @@
-//! skeleton
+//! One package file, read once: its digests, its size and the raw bytes of its `info/index.json`. Owns what
+//! a package archive may look like and how much of it is decoded; must not know channels, signatures, the
+//! cache, or what stands in `index.json`.
+
+mod conda;
+mod digest;
+mod error;
+mod info;
+mod members;
+mod sniff;
+mod source;
+mod tar_bz2;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod zip;
+
+use std::fmt;
+use std::fs::File;
+use std::sync::atomic::AtomicBool;
+
+pub use digest::Digests;
+pub use error::PackageError;
+use source::{ReadAt, Source};
+
+/// The two archive formats of CEP 35.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Format {
+    /// Version 1: a tar archive, compressed by bzip2.
+    TarBz2,
+    /// Version 2: a zip of stored members, two of which are tar archives compressed by zstd.
+    Conda,
+}
+
+impl Format {
+    /// The format that a file's name promises, or `None` where it is no package's name. Extensions are
+    /// case-sensitive, and a name needs something before them.
+    pub fn of(file_name: &str) -> Option<Format> {
+        [Format::TarBz2, Format::Conda].into_iter().find(|format| {
+            let stem = file_name.strip_suffix(format.extension());
+            stem.is_some_and(|stem| !stem.is_empty())
+        })
+    }
+
+    /// The extension, with its dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::TarBz2 => ".tar.bz2",
+            Format::Conda => ".conda",
+        }
+    }
+
+    /// The file's name without this format's extension; the whole name where it does not end so.
+    pub fn stem(self, file_name: &str) -> &str {
+        file_name
+            .strip_suffix(self.extension())
+            .unwrap_or(file_name)
+    }
+}
+
+/// What a package file is and says about itself. All of it comes from the same bytes, each read once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// The digests and the size of the whole file.
+    pub digests: Digests,
+    /// The bytes of `info/index.json`, at most 16 MiB, not looked into.
+    pub index_json: Vec<u8>,
+    /// What is odd about the archive, but no reason to refuse it.
+    pub notes: Vec<Note>,
+}
+
+/// Something odd that a person should hear of; its text is a clause whose subject is the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The `.conda` file was renamed: its info member bears another stem.
+    StemDiffers {
+        /// The stem that the info member bears.
+        member: String,
+    },
+    /// Bytes follow the last bzip2 stream. Clients ignore them.
+    TrailingBytes {
+        /// How many.
+        bytes: u64,
+    },
+    /// The `.conda` file has no `pkg-….tar.zst`, so it installs nothing.
+    NoPackageMember,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::StemDiffers { member } => {
+                write!(f, "was renamed: inside it is called `{member}`")
+            }
+            Note::TrailingBytes { bytes } => {
+                write!(f, "has {bytes} bytes behind the end of its archive")
+            }
+            Note::NoPackageMember => write!(f, "has no pkg-….tar.zst member"),
+        }
+    }
+}
+
+/// How a file is read.
+#[derive(Clone, Copy)]
+pub struct ReadOptions<'a> {
+    /// Decode the whole archive: checksums, duplicate members, paths that leave the folder, bytes behind the
+    /// end. Without it, decoding stops at the first member outside `info/` that follows `index.json`.
+    pub check_archives: bool,
+    /// Set from outside to stop soon; the reader then returns [`PackageError::Cancelled`].
+    pub cancelled: &'a AtomicBool,
+    /// Told how many bytes were read since it was last called; the sum is the file's size.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl fmt::Debug for ReadOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadOptions")
+            .field("check_archives", &self.check_archives)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a package from an open file: each byte once, in one pass, in bounded memory (see
+/// `source::Source`; what a decoder needs comes on top: 4 MB for bzip2, for zstd as much of the window of at most
+/// 128 MiB as the decoded data fills).
+///
+/// # Errors
+/// [`PackageError`] when the archive breaks a rule of CEP 35 or of safe archives, when it can not be read, when it
+/// yields fewer or more bytes than it had at the start, or when the run was cancelled.
+pub fn read(
+    file: &File,
+    file_name: &str,
+    options: &ReadOptions<'_>,
+) -> Result<Package, PackageError> {
+    read_from(file, regular_size(file)?, file_name, options)
+}
+
+/// Hashes any regular file, also an empty one, as [`read`] does, and looks into nothing.
+///
+/// # Errors
+/// [`PackageError`] when the file can not be read, changes meanwhile, or the run was cancelled.
+pub fn digest(file: &File, options: &ReadOptions<'_>) -> Result<Digests, PackageError> {
+    Source::streaming(file, regular_size(file)?, options).finish()
+}
+
+fn regular_size(file: &File) -> Result<u64, PackageError> {
+    let metadata = file.metadata().map_err(PackageError::Stat)?;
+    if !metadata.is_file() {
+        return Err(PackageError::NotAFile);
+    }
+    Ok(metadata.len())
+}
+
+fn read_from<F: ReadAt + ?Sized>(
+    file: &F,
+    size: u64,
+    file_name: &str,
+    options: &ReadOptions<'_>,
+) -> Result<Package, PackageError> {
+    let format = Format::of(file_name).ok_or(PackageError::NotAPackageName)?;
+    if size == 0 {
+        return Err(PackageError::Empty);
+    }
+    let mut source = Source::with_tail(file, size, options)?;
+    sniff::require(format, source.peek()?)?;
+    let mut notes = Vec::new();
+    let index_json = match format {
+        Format::TarBz2 => tar_bz2::index_json(&mut source, &mut notes)?,
+        Format::Conda => conda::index_json(&mut source, format.stem(file_name), &mut notes)?,
+    };
+    Ok(Package {
+        digests: source.finish()?,
+        index_json,
+        notes,
+    })
+}

@@ -1,0 +1,136 @@
+//! What earlier runs learnt of a channel's packages. Owns the [`Cache`] seam and what is remembered;
+//! must not know how freshness is judged or what is published.
+
+mod sqlite;
+
+use std::collections::HashMap;
+
+use crate::keys::{Fingerprint, KeyName};
+use crate::record::Record;
+use crate::storage::Stat;
+
+pub use sqlite::SqliteCache;
+
+/// A memory of packages. Losing it costs time, never correctness.
+pub trait Cache {
+    /// Everything that is remembered of a subdir, by file name.
+    ///
+    /// # Errors
+    /// When the memory can't be read.
+    fn load(&mut self, subdir: &str) -> Result<HashMap<String, Remembered>, CacheError>;
+
+    /// Remembers packages, in place of what was known of the same names. All or nothing.
+    ///
+    /// # Errors
+    /// When the memory can't be written.
+    fn store(&mut self, entries: &[Entry]) -> Result<(), CacheError>;
+
+    /// Forgets packages.
+    ///
+    /// # Errors
+    /// When the memory can't be written.
+    fn forget(&mut self, subdir: &str, names: &[String]) -> Result<(), CacheError>;
+}
+
+/// A memory that knows nothing and keeps nothing, for a dry run where there is no cache yet.
+#[derive(Debug, Clone, Copy)]
+pub struct NoCache;
+
+impl Cache for NoCache {
+    fn load(&mut self, _subdir: &str) -> Result<HashMap<String, Remembered>, CacheError> {
+        Ok(HashMap::new())
+    }
+
+    fn store(&mut self, _entries: &[Entry]) -> Result<(), CacheError> {
+        Ok(())
+    }
+
+    fn forget(&mut self, _subdir: &str, _names: &[String]) -> Result<(), CacheError> {
+        Ok(())
+    }
+}
+
+/// A package and what is to be remembered of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The subdir.
+    pub subdir: String,
+    /// The file name.
+    pub name: String,
+    /// What is known.
+    pub known: Remembered,
+}
+
+/// What is remembered of one package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// The file that was read.
+    pub stat: Stat,
+    /// What was read from it.
+    pub facts: Facts,
+    /// When this index first saw it, in Unix milliseconds (CEP 47).
+    pub indexed_timestamp: i64,
+    /// Its signature, where a valid one was found or made.
+    pub signature: Option<Checked>,
+}
+
+/// What reading a package's bytes gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// SHA-256 of the file.
+    pub sha256: [u8; 32],
+    /// Its metadata.
+    pub record: Record,
+    /// How its metadata contradicts its place, where it does.
+    pub mismatch: Option<String>,
+    /// Whether the whole archive was decoded (`--check-archives`).
+    pub decoded: bool,
+}
+
+/// A signature that was held against the package's digest and was valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The `.sig` file that was read or written.
+    pub stat: Stat,
+    /// The name in it.
+    pub key: KeyName,
+    /// The key that it was checked with.
+    pub fingerprint: Fingerprint,
+    /// The signature, in base64.
+    pub value: String,
+}
+
+/// What went wrong with the cache.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The file or its folder can't be made or opened.
+    #[error("{path}: can't {operation}: {cause}; name another place with --cache")]
+    Open {
+        /// The file or folder.
+        path: String,
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed.
+        cause: std::io::Error,
+    },
+    /// Who may write the cache decides what is in the index.
+    #[error("{path}: the cache {fault}, and so can't be trusted; {remedy}")]
+    Untrusted {
+        /// The file or folder.
+        path: String,
+        /// What is wrong with it.
+        fault: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// SQLite failed.
+    #[error("{path}: the cache can't be {operation}: {cause}; remove it, and it is built anew")]
+    Database {
+        /// The file.
+        path: String,
+        /// What was being done.
+        operation: &'static str,
+        /// What SQLite said.
+        cause: rusqlite::Error,
+    },
+}

@@ -1,0 +1,88 @@
+//! The command line. Owns flags, the environment, prompts, printing and exit statuses: flags become
+//! opened objects here, once, and nothing below sees clap.
+
+mod index;
+mod keygen;
+mod keys;
+mod options;
+mod out;
+mod sign;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+
+/// Sign and index a conda channel in one step.
+///
+/// `sigindex CHANNEL` signs every package that has no signature, reads each new package once, and
+/// publishes the index files with the signatures in them.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    index: Option<index::Args>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sign what is unsigned, index and publish a channel (what `sigindex CHANNEL` does)
+    Index(Box<index::Args>),
+    /// Make a key pair: NAME, which is private, and NAME.pub
+    Keygen(keygen::Args),
+    /// Write FILE.sig, a detached signature, for any file
+    Sign(sign::Args),
+    /// Check FILE against FILE.sig, or every package of a channel
+    Verify(verify::Args),
+    /// List the keys in the keys folder
+    Keys(keys::Args),
+}
+
+/// Exit statuses, as the contract has them.
+mod status {
+    pub const FAILED: u8 = 1;
+    pub const USAGE: u8 = 2;
+    pub const IN_PART: u8 = 3;
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed stdout is no reason to fail.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(status::USAGE));
+        }
+    };
+    let result = match (cli.command, cli.index) {
+        (Some(Command::Index(args)), _) => index::run(&args),
+        (Some(Command::Keygen(args)), _) => keygen::run(&args),
+        (Some(Command::Sign(args)), _) => sign::run(&args),
+        (Some(Command::Verify(args)), _) => verify::run(&args),
+        (Some(Command::Keys(args)), _) => keys::run(&args),
+        (None, Some(args)) => index::run(&args),
+        (None, None) => Err(Error::Usage("name a channel, or see --help".to_owned())),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            out::error(&error.to_string());
+            ExitCode::from(match error {
+                Error::Usage(_) => status::USAGE,
+                Error::Interrupted => status::INTERRUPTED,
+                _ => status::FAILED,
+            })
+        }
+    }
+}

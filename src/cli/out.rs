@@ -1,0 +1,53 @@
+//! Printing. Owns stdout and stderr: a reader that went away is no failure, and no name from outside
+//! brings control characters to a terminal.
+
+use std::io::Write as _;
+
+/// A line, or several, of what was asked for.
+pub fn result(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(printable(text).as_bytes());
+    let _ = stdout.flush();
+}
+
+/// A message beside the result.
+pub fn message(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
+}
+
+/// A warning.
+pub fn warning(text: &str) {
+    message(&format!("warning: {text}"));
+}
+
+/// An error.
+pub fn error(text: &str) {
+    message(&format!("error: {text}"));
+}
+
+/// Escapes what could move the cursor or hide text.
+fn printable(text: &str) -> String {
+    let escape = |c: char| c != '\n' && crate::record::is_deceptive(c) && c != ' ';
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if escape(c) {
+            out.extend(c.escape_default())
+        } else {
+            out.push(c)
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_moves_the_cursor() {
+        assert_eq!(
+            printable("a b\n\u{1b}[2J\t\u{202e}é"),
+            "a b\n\\u{1b}[2J\\t\\u{202e}é"
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Error: why a run failed. Owns the words that a user reads, with the file, the operation, the cause
+//! and the remedy; must not know how a run is carried out.
+
+use std::io;
+
+use crate::cache::CacheError;
+use crate::json::JsonError;
+use crate::keys::{KeyError, KeyName};
+use crate::storage::StorageError;
+
+/// Why a run failed. Nothing was published then, beyond what the report says.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the channel.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// No private key to sign with.
+    #[error(
+        "{folder}: there is no private key to sign with; make one with `sigindex keygen NAME`, or let this run make it with --create-key NAME, or index without signing with --no-sign"
+    )]
+    NoKey {
+        /// The keys folder.
+        folder: String,
+    },
+    /// More than one private key, and none was chosen.
+    #[error("{folder}: there are several private keys ({names}); choose one with --key NAME")]
+    SeveralKeys {
+        /// The keys folder.
+        folder: String,
+        /// Their names.
+        names: String,
+    },
+    /// The key that was chosen is weak.
+    #[error(
+        "the key {name} has {bits} bits, and signatures by keys below {min} bits do not count; take a stronger key, or lower --min-bits"
+    )]
+    WeakKey {
+        /// The key.
+        name: KeyName,
+        /// Its size.
+        bits: u32,
+        /// The size that is demanded.
+        min: u32,
+    },
+    /// The environment names a key and not the other half of it.
+    #[error("{0}")]
+    Environment(String),
+    /// A signature could not be made.
+    #[error("{path}: can't sign: {cause}")]
+    Sign {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: String,
+    },
+    /// The signing key could not be opened.
+    #[error("{0}")]
+    Signer(String),
+    /// A published index that can't be read. Nothing is known then of what was published.
+    #[error(
+        "{path}: the published index can't be read: {cause}; put a good copy there, or remove it, and every package counts as new"
+    )]
+    BrokenIndex {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        cause: serde_json::Error,
+    },
+    /// The compressor failed.
+    #[error("can't compress an index file: {0}")]
+    Compress(io::Error),
+    /// A record's text is not JSON.
+    #[error("an index that was made can't be printed: {0}; remove the cache and run again")]
+    Print(JsonError),
+    /// A record in the cache is broken.
+    #[error("{path}: the record can't be made: {cause}; remove the cache and run again")]
+    Record {
+        /// The package.
+        path: String,
+        /// What is wrong with it.
+        cause: crate::record::RecordError,
+    },
+    /// A file that was named on the command line.
+    #[error("{path}: can't {operation}: {cause}")]
+    File {
+        /// The file.
+        path: String,
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed.
+        cause: io::Error,
+    },
+    /// A list for `--sign-only` that isn't one.
+    #[error(
+        "{path}, line {line}: not in the form of sha256sum: 64 hex digits, two spaces, a file name"
+    )]
+    SignList {
+        /// The file.
+        path: String,
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// Words on the command line that don't go together.
+    #[error("{0}")]
+    Usage(String),
+    /// The pool of threads.
+    #[error("can't start the worker threads: {0}; try fewer with --threads")]
+    Threads(String),
+    /// SIGINT or SIGTERM.
+    #[error("interrupted; signatures that were made stay, and nothing was published")]
+    Interrupted,
+}

@@ -1,0 +1,145 @@
+//! What the threads bring back. Owns the order in which it is made lasting: the signing log, the `.sig`
+//! files, then the cache, in batches, so that a crash keeps what was done. Judges nothing.
+
+use std::time::{Duration, Instant};
+
+use super::examine::{Examined, Standing, hex};
+use crate::cache::{Cache, Checked, Entry};
+use crate::error::Error;
+use crate::keys::PublicKey;
+use crate::signing_log::{Signed, SigningLog};
+use crate::storage::{Change, Storage};
+
+/// How many packages are made lasting at once.
+const BATCH: usize = 1_000;
+
+/// And how long none is kept waiting.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
+
+/// Takes in examined packages.
+pub struct Collector<'a> {
+    target: &'a dyn Storage,
+    cache: &'a mut dyn Cache,
+    log: Option<&'a mut SigningLog>,
+    dry_run: bool,
+    examined: Vec<Examined>,
+    /// How many of `examined` are lasting.
+    lasting: usize,
+    last: Instant,
+}
+
+impl<'a> Collector<'a> {
+    /// A collector that writes signatures to `target`, or nothing at all in a dry run.
+    pub fn new(
+        target: &'a dyn Storage,
+        cache: &'a mut dyn Cache,
+        log: Option<&'a mut SigningLog>,
+        dry_run: bool,
+    ) -> Collector<'a> {
+        Collector {
+            target,
+            cache,
+            log,
+            dry_run,
+            examined: Vec::new(),
+            lasting: 0,
+            last: Instant::now(),
+        }
+    }
+
+    /// Takes one in. `key` is the one that signs, once it is open.
+    ///
+    /// # Errors
+    /// When a batch can't be written.
+    pub fn take(&mut self, examined: Examined, key: Option<&PublicKey>) -> Result<(), Error> {
+        self.examined.push(examined);
+        let waiting = self.examined.len().saturating_sub(self.lasting);
+        if waiting >= BATCH || self.last.elapsed() >= AT_LEAST_EVERY {
+            self.flush(key)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes what is waiting lasting.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn flush(&mut self, key: Option<&PublicKey>) -> Result<(), Error> {
+        let waiting = self.examined.get_mut(self.lasting..).unwrap_or_default();
+        if !self.dry_run {
+            if let Some(key) = key {
+                write_signatures(waiting, key, self.target, self.log.as_deref_mut())?;
+            }
+            let entries: Vec<Entry> = waiting
+                .iter()
+                .filter(|one| one.news)
+                .filter_map(entry)
+                .collect();
+            if !entries.is_empty() {
+                self.cache.store(&entries)?;
+            }
+        }
+        self.lasting = self.examined.len();
+        self.last = Instant::now();
+        Ok(())
+    }
+
+    /// Everything that was taken in.
+    pub fn finish(self) -> Vec<Examined> {
+        self.examined
+    }
+}
+
+fn entry(one: &Examined) -> Option<Entry> {
+    let (subdir, name) = (one.file.subdir.to_string(), one.file.name.clone());
+    one.known.clone().map(|known| Entry {
+        subdir,
+        name,
+        known,
+    })
+}
+
+fn write_signatures(
+    batch: &mut [Examined],
+    key: &PublicKey,
+    target: &dyn Storage,
+    log: Option<&mut SigningLog>,
+) -> Result<(), Error> {
+    let made = |one: &Examined| match &one.standing {
+        Ok(Standing::Signed(signature)) => Some(signature.clone()),
+        _ => None,
+    };
+    let (mut changes, mut lines, mut paths) = (Vec::new(), Vec::new(), Vec::new());
+    for one in batch.iter() {
+        if let (Some(signature), Some(known)) = (made(one), &one.known) {
+            changes.push(Change::Write {
+                path: one.file.sig_path(),
+                content: signature.to_file_bytes(),
+            });
+            paths.push((one.file.path(), hex(&known.facts.sha256)));
+        }
+    }
+    lines.extend(paths.iter().map(|(file, sha256)| Signed {
+        file,
+        sha256: sha256.clone(),
+    }));
+    if changes.is_empty() {
+        return Ok(());
+    }
+    log.map_or(Ok(()), |log| log.append(key, &lines))?;
+    target.apply(changes)?;
+    for one in batch.iter_mut() {
+        if let (Some(signature), Some(known)) = (made(one), one.known.as_mut()) {
+            let stat = target.stat(&one.file.sig_path())?.unwrap_or_default();
+            let (fingerprint, value) = (key.fingerprint(), signature.to_base64());
+            known.signature = Some(Checked {
+                stat,
+                key: signature.key,
+                fingerprint,
+                value,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,447 @@
+//! One package: from its name to what the index says of it. Owns freshness, the one reading, and the
+//! order in which evidence is gathered; the verdict is `judge`'s, and writing is the collector's.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use super::judge::{self, Evidence, Refusal, SigState, Verdict};
+use super::shelf::{Places, Shelf};
+use super::signing_key::SigningKey;
+use super::{Config, Freshness};
+use crate::cache::{Checked, Facts, Remembered};
+use crate::channel::PackageFile;
+use crate::error::Error;
+use crate::keys::{KeyName, Keyring};
+use crate::package::{self, PackageError, ReadOptions};
+use crate::progress::Progress;
+use crate::record::Record;
+use crate::signature::{self, Check, MAX_SIG_BYTES, Signature};
+use crate::storage::{Links, Stat, Storage};
+
+/// Within this time two changes of a file can carry the same time stamp (a kernel's tick, at most 10 ms).
+const TICK: Duration = Duration::from_millis(20);
+
+/// How far a builder's clock may be ahead before it is worth a warning, in milliseconds.
+const CLOCK_SLACK: i64 = 24 * 3_600 * 1_000;
+
+/// Everything that it takes to examine packages, shared by all threads.
+pub struct Examiner<'a> {
+    /// What the run is asked to do.
+    pub config: &'a Config,
+    /// Where packages and signatures lie.
+    pub places: Places<'a>,
+    /// The public keys.
+    pub keyring: &'a Keyring,
+    /// The private key.
+    pub key: &'a SigningKey<'a>,
+    /// Where progress is told.
+    pub progress: &'a Progress,
+    /// Set when the run is to stop.
+    pub cancelled: &'a AtomicBool,
+}
+
+/// What examining a package gave.
+#[derive(Debug)]
+pub struct Examined {
+    /// The package.
+    pub file: PackageFile,
+    /// Whether its file was opened and read.
+    pub opened: bool,
+    /// What is known of it now, unless it could not be read.
+    pub known: Option<Remembered>,
+    /// Whether that is more than was known before.
+    pub news: bool,
+    /// How it stands in the index, or why it does not.
+    pub standing: Result<Standing, Refusal>,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// How a package stands in the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// With the valid signature that it had.
+    Kept,
+    /// With a signature that was made now; its file has yet to be written.
+    Signed(Signature),
+    /// As in `Signed`, in a dry run.
+    WouldBeSigned,
+    /// Without a signature.
+    Unsigned,
+    /// With a signature that nobody could check.
+    Unverified {
+        /// The name in it.
+        key: KeyName,
+        /// The signature, in base64.
+        value: String,
+    },
+}
+
+/// What a first look at a package gives.
+pub enum Surveyed {
+    /// Everything is known; it needs not be opened.
+    Settled(Box<Examined>),
+    /// It has to be read; its size in bytes.
+    ToRead(u64),
+}
+
+impl Examiner<'_> {
+    /// Looks at a package without opening it.
+    ///
+    /// # Errors
+    /// Never for what is wrong with the package: that is its standing.
+    pub fn survey(&self, shelf: &Shelf<'_>, file: &PackageFile) -> Surveyed {
+        let stat = match self.places.source.stat(&file.path()) {
+            Ok(Some(stat)) => stat,
+            Ok(None) => return Surveyed::Settled(Box::new(refused(file, vanished()))),
+            Err(error) => {
+                return Surveyed::Settled(Box::new(refused(
+                    file,
+                    Refusal::Unreadable(error.to_string()),
+                )));
+            }
+        };
+        let Some(known) = shelf
+            .known
+            .get(&file.name)
+            .filter(|known| self.is_fresh(known, &stat))
+        else {
+            return Surveyed::ToRead(stat.size);
+        };
+        let facts = known.facts.clone();
+        let signature = self.signature(shelf, file, &facts, known.signature.as_ref());
+        match self.verdict(shelf, file, &facts, signature) {
+            // A signature is made only over bytes that were read.
+            Verdict::Sign => Surveyed::ToRead(stat.size),
+            verdict => {
+                let news = !matches!(&verdict, Verdict::Keep(checked) if known.signature.as_ref() == Some(checked));
+                let mut examined = self.conclude(shelf, file, stat, facts, verdict);
+                examined.news = news && (examined.known.as_ref() != Some(known));
+                Surveyed::Settled(Box::new(examined))
+            }
+        }
+    }
+
+    /// Opens a package, reads it once, and signs it where that is due.
+    ///
+    /// # Errors
+    /// When no package could be signed, or the run is to stop.
+    pub fn read(&self, shelf: &Shelf<'_>, file: &PackageFile) -> Result<Examined, Error> {
+        let (stat, facts, warnings) = match self.facts(file) {
+            Ok(read) => read,
+            Err(Unread::Cancelled) => return Err(Error::Interrupted),
+            Err(Unread::Refused(refusal)) => {
+                return Ok(Examined {
+                    opened: true,
+                    ..refused(file, refusal)
+                });
+            }
+        };
+        let remembered = shelf
+            .known
+            .get(&file.name)
+            .filter(|known| known.facts.sha256 == facts.sha256);
+        let remembered = remembered
+            .and_then(|known| known.signature.as_ref())
+            .filter(|_| !self.config.rehash);
+        let signature = self.signature(shelf, file, &facts, remembered);
+        let verdict = self.verdict(shelf, file, &facts, signature);
+        let sign = verdict == Verdict::Sign;
+        let mut examined = self.conclude(shelf, file, stat, facts, verdict);
+        if sign && !self.config.dry_run {
+            self.sign(&mut examined)?;
+        }
+        Ok(Examined {
+            opened: true,
+            news: true,
+            warnings: [examined.warnings, warnings].concat(),
+            ..examined
+        })
+    }
+
+    fn is_fresh(&self, known: &Remembered, stat: &Stat) -> bool {
+        !self.config.rehash
+            && self.config.freshness.same(&known.stat, stat)
+            && (known.facts.decoded || !self.config.check_archives)
+    }
+
+    fn verdict(
+        &self,
+        shelf: &Shelf<'_>,
+        file: &PackageFile,
+        facts: &Facts,
+        signature: SigState,
+    ) -> Verdict {
+        let published = shelf
+            .bound(&file.name)
+            .and_then(|published| published.sha256.as_deref());
+        let evidence = Evidence {
+            path: &file.path(),
+            sha256: &facts.sha256,
+            changed: published.is_some_and(|published| published != hex(&facts.sha256)),
+            mismatch: facts.mismatch.as_deref(),
+            signature,
+        };
+        judge::judge(evidence, &self.config.policy)
+    }
+
+    /// The one reading of a package's bytes.
+    fn facts(&self, file: &PackageFile) -> Result<(Stat, Facts, Vec<String>), Unread> {
+        let path = file.path();
+        let unreadable = |why: String| Unread::Refused(Refusal::Unreadable(why));
+        let (open, stat) = match self.places.source.open(&path, Links::Follow) {
+            Err(error) if error.is_absent() => return Err(Unread::Refused(vanished())),
+            opened => opened.map_err(|error| unreadable(error.to_string()))?,
+        };
+        let options = ReadOptions {
+            check_archives: self.config.check_archives,
+            cancelled: self.cancelled,
+            progress: &|count| self.progress.bytes(count),
+        };
+        let package = match package::read(&open, &file.name, &options) {
+            Err(PackageError::Cancelled) => return Err(Unread::Cancelled),
+            read => read.map_err(|error| unreadable(error.to_string()))?,
+        };
+        self.hold_still(&path, &open, &stat)?;
+        let digests = package.digests;
+        let (sha256, md5) = (hex(&digests.sha256), hex(&digests.md5));
+        let (record, claims) = Record::new(&package.index_json, &sha256, &md5, digests.size)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let mut warnings: Vec<String> = package
+            .notes
+            .iter()
+            .map(|note| format!("{path}: {note}"))
+            .collect();
+        let ahead = |built: &i64| *built > self.config.now.saturating_add(CLOCK_SLACK);
+        if claims.timestamp.as_ref().is_some_and(ahead) {
+            warnings.push(format!(
+                "{path}: its timestamp lies in the future; the builder's clock may be wrong"
+            ));
+        }
+        let facts = Facts {
+            sha256: digests.sha256,
+            record,
+            mismatch: claims.mismatch(file.stem(), file.subdir.as_str()),
+            decoded: self.config.check_archives,
+        };
+        Ok((stat, facts, warnings))
+    }
+
+    /// Makes sure that the file that was read is whole and still the one of that name. Where it changed
+    /// a moment ago, a further change could carry the same time, so the moment is let pass.
+    fn hold_still(&self, path: &str, open: &File, before: &Stat) -> Result<(), Unread> {
+        let unsteady = |what: &str| Unread::Refused(Refusal::Unsteady(what.to_owned()));
+        if self.config.freshness == Freshness::Full && changed_just_now(before) {
+            std::thread::sleep(TICK);
+        }
+        let after = open
+            .metadata()
+            .map_err(|_| unsteady("it could not be looked at after reading"))?;
+        if Stat::of(&after) != *before {
+            return Err(unsteady("it changed while it was read"));
+        }
+        match self.places.source.stat(path) {
+            Ok(Some(named)) if named == *before => Ok(()),
+            Ok(None) => Err(unsteady("it vanished while it was read")),
+            _ => Err(unsteady("it was replaced while it was read")),
+        }
+    }
+
+    /// What is known of a package's signature; reads the `.sig` file unless it is the one that was checked.
+    fn signature(
+        &self,
+        shelf: &Shelf<'_>,
+        file: &PackageFile,
+        facts: &Facts,
+        remembered: Option<&Checked>,
+    ) -> SigState {
+        let Some(place) = shelf.place_of_sig(self.places, file) else {
+            return SigState::Absent;
+        };
+        let path = file.sig_path();
+        if let (Some(checked), Ok(Some(stat))) = (remembered, place.stat(&path)) {
+            if self.config.freshness.same(&checked.stat, &stat) && self.still_trusted(checked) {
+                return SigState::Valid(checked.clone());
+            }
+        }
+        let (bytes, stat) = match read_sig(place, &path) {
+            Ok(read) => read,
+            Err(why) => return SigState::Invalid(why),
+        };
+        let signature = match Signature::parse(&bytes) {
+            Ok(signature) => signature,
+            Err(fault) => return SigState::Invalid(fault.to_string()),
+        };
+        let check = signature::check(
+            &signature,
+            &facts.sha256,
+            self.keyring,
+            self.config.min_bits,
+        );
+        let value = signature.to_base64();
+        match check {
+            Check::Valid { fingerprint, .. } => SigState::Valid(Checked {
+                stat,
+                key: signature.key,
+                fingerprint,
+                value,
+            }),
+            Check::UnknownKey(key) => SigState::Unknown { key, value },
+            Check::Invalid(why) => SigState::Invalid(why.to_string()),
+            unusable => SigState::Unusable(unusable.to_string()),
+        }
+    }
+
+    /// Whether the keys folder still has the key that a signature was checked with.
+    fn still_trusted(&self, checked: &Checked) -> bool {
+        match self.keyring.get(&checked.key) {
+            Some(Ok(key)) => {
+                key.fingerprint() == checked.fingerprint && key.bits() >= self.config.min_bits
+            }
+            _ => false,
+        }
+    }
+
+    fn conclude(
+        &self,
+        shelf: &Shelf<'_>,
+        file: &PackageFile,
+        stat: Stat,
+        facts: Facts,
+        verdict: Verdict,
+    ) -> Examined {
+        let sha256 = hex(&facts.sha256);
+        let indexed_timestamp = self.indexed_timestamp(shelf, file, &sha256);
+        let mut known = Remembered {
+            stat,
+            facts,
+            indexed_timestamp,
+            signature: None,
+        };
+        let standing = match verdict {
+            Verdict::Keep(checked) => {
+                known.signature = Some(checked);
+                Ok(Standing::Kept)
+            }
+            Verdict::Sign => Ok(Standing::WouldBeSigned),
+            Verdict::Unsigned => Ok(Standing::Unsigned),
+            Verdict::Unverified { key, value } => Ok(Standing::Unverified { key, value }),
+            Verdict::Refuse(refusal) => Err(refusal),
+        };
+        let mut warnings = Vec::new();
+        let published = shelf
+            .published
+            .records
+            .get(&file.name)
+            .and_then(|record| record.sha256.as_ref());
+        if !shelf.published.by_sigindex && published.is_some_and(|published| *published != sha256) {
+            let path = file.path();
+            warnings.push(format!(
+                "{path}: the index had a stale SHA-256 of it, which is put right"
+            ));
+        }
+        Examined {
+            file: file.clone(),
+            opened: false,
+            known: Some(known),
+            news: false,
+            standing,
+            warnings,
+        }
+    }
+
+    /// When this index first saw the package (CEP 47). Bytes that were replaced are new; the time never falls.
+    fn indexed_timestamp(&self, shelf: &Shelf<'_>, file: &PackageFile, sha256: &str) -> i64 {
+        let now = self.config.now;
+        let published = shelf.published.records.get(&file.name);
+        let remembered = shelf.known.get(&file.name);
+        let earlier = published
+            .and_then(|record| record.indexed_timestamp)
+            .or(remembered
+                .filter(|known| hex(&known.facts.sha256) == sha256)
+                .map(|known| known.indexed_timestamp));
+        let replaced = shelf
+            .bound(&file.name)
+            .is_some_and(|record| record.sha256.as_deref() != Some(sha256));
+        match earlier {
+            Some(earlier) if replaced => earlier.max(now),
+            Some(earlier) => earlier,
+            None => now,
+        }
+    }
+
+    fn sign(&self, examined: &mut Examined) -> Result<(), Error> {
+        let Some(known) = &examined.known else {
+            return Ok(());
+        };
+        let signer = self.key.signer()?;
+        let signature =
+            signature::sign(signer, &known.facts.sha256).map_err(|error| Error::Sign {
+                path: examined.file.path(),
+                cause: error.to_string(),
+            })?;
+        examined.standing = Ok(Standing::Signed(signature));
+        Ok(())
+    }
+}
+
+/// Why a package was not read.
+enum Unread {
+    Cancelled,
+    Refused(Refusal),
+}
+
+fn refused(file: &PackageFile, refusal: Refusal) -> Examined {
+    Examined {
+        file: file.clone(),
+        opened: false,
+        known: None,
+        news: false,
+        standing: Err(refusal),
+        warnings: Vec::new(),
+    }
+}
+
+fn vanished() -> Refusal {
+    Refusal::Unsteady("it vanished while the channel was indexed".to_owned())
+}
+
+fn changed_just_now(stat: &Stat) -> bool {
+    let since_1970 = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX);
+    let tick = i64::try_from(TICK.as_nanos()).unwrap_or(i64::MAX);
+    (0..tick).contains(&now.saturating_sub(stat.ctime))
+}
+
+/// Reads a `.sig` file, never more of it than a signature can have.
+pub(crate) fn read_sig(place: &dyn Storage, path: &str) -> Result<(Vec<u8>, Stat), String> {
+    let (file, stat) = place
+        .open(path, Links::Follow)
+        .map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(MAX_SIG_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|cause| format!("{path}: can't read: {cause}"))?;
+    Ok((bytes, stat))
+}
+
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| {
+        DIGITS
+            .get(usize::from(value))
+            .map_or('0', |digit| char::from(*digit))
+    };
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}

@@ -1,0 +1,204 @@
+//! A subdir in the course of a run: what lies there, what was published, what is remembered. Owns the
+//! bringing together; judges nothing.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read as _;
+
+use crate::cache::{Cache, Remembered};
+use crate::channel::{Channel, PackageFile, Selection, Subdir, SubdirName};
+use crate::error::Error;
+use crate::repodata::{Published, PublishedRecord};
+use crate::storage::{Change, Kind, Links, Storage, StorageError, is_own_temporary};
+
+/// One subdir.
+#[derive(Debug)]
+pub struct Shelf<'a> {
+    /// What lies in it.
+    pub subdir: Subdir,
+    /// Names of packages whose `.sig` lies where this run writes.
+    pub signed_in_target: BTreeSet<String>,
+    /// Other files where this run writes.
+    pub others_in_target: BTreeMap<String, Kind>,
+    /// What was published.
+    pub published: Published<'a>,
+    /// What earlier runs learnt.
+    pub known: HashMap<String, Remembered>,
+}
+
+/// Where packages are read, and where everything is written; one folder unless `--output` is given.
+#[derive(Clone, Copy)]
+pub struct Places<'a> {
+    /// Where the packages lie.
+    pub source: &'a dyn Storage,
+    /// Where index files and signatures go; `None` when that is the same place.
+    pub output: Option<&'a dyn Storage>,
+}
+
+impl<'a> Places<'a> {
+    /// Where index files and signatures go.
+    pub fn target(&self) -> &'a dyn Storage {
+        self.output.unwrap_or(self.source)
+    }
+}
+
+/// Walks the channel; adds the subdirs that only the output has, and `noarch`, which every channel has.
+pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error> {
+    let mut channel = Channel::walk(places.source, selection)?;
+    match selection {
+        Selection::Named(_) => {
+            let noarch = SubdirName::noarch();
+            let listed = channel.subdirs.iter().any(|subdir| subdir.name == noarch);
+            if !listed
+                && names_in(places.source, &noarch)?.packages.is_empty()
+                && published_text(places, &noarch)?.is_none()
+            {
+                channel.subdirs.push(Subdir::empty(noarch));
+            }
+        }
+        Selection::Standard => {
+            let output = places
+                .output
+                .map_or(Ok(Vec::new()), |output| output.list(""))?;
+            for name in output
+                .iter()
+                .filter_map(|item| SubdirName::standard(item.name.to_str()?))
+            {
+                let listed = channel.subdirs.iter().any(|subdir| subdir.name == name);
+                if !listed && published_text(places, &name)?.is_some() {
+                    channel.subdirs.push(Subdir::empty(name));
+                }
+            }
+        }
+    }
+    Ok(channel)
+}
+
+/// The text of a subdir's published index, as far as there is one.
+pub fn published_text(
+    places: Places<'_>,
+    subdir: &SubdirName,
+) -> Result<Option<(String, Vec<u8>)>, Error> {
+    for name in Published::FILES {
+        let path = subdir.path_of(name);
+        match places.target().open(&path, Links::Refuse) {
+            Err(error) if error.is_absent() => {}
+            Err(error) => return Err(error.into()),
+            Ok((mut file, _)) => {
+                let mut text = Vec::new();
+                let fail = |cause| StorageError::Io {
+                    path: path.clone(),
+                    operation: "read the published index",
+                    cause,
+                };
+                file.read_to_end(&mut text).map_err(fail)?;
+                return Ok(Some((path, text)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn names_in(storage: &dyn Storage, name: &SubdirName) -> Result<Subdir, Error> {
+    match Subdir::list(storage, name.clone()) {
+        Ok((subdir, _)) => Ok(subdir),
+        Err(error) if error.is_absent() => Ok(Subdir::empty(name.clone())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl<'a> Shelf<'a> {
+    /// Brings together what is known of a subdir.
+    pub fn new(
+        mut subdir: Subdir,
+        places: Places<'_>,
+        published: Option<&'a (String, Vec<u8>)>,
+        cache: &mut dyn Cache,
+    ) -> Result<Shelf<'a>, Error> {
+        let published = match published {
+            Some((path, text)) => Published::parse(path, text)?,
+            None => Published::default(),
+        };
+        subdir.refuse_collisions(|name| published.records.contains_key(name));
+        let target = match places.output {
+            Some(output) => Cow::Owned(names_in(output, &subdir.name)?),
+            None => Cow::Borrowed(&subdir),
+        };
+        Ok(Shelf {
+            signed_in_target: target.signed.clone(),
+            others_in_target: target.others.clone(),
+            known: cache.load(subdir.name.as_str())?,
+            published,
+            subdir,
+        })
+    }
+
+    /// The storage in which a package's signature lies, if there is one: that of the output before that
+    /// of the packages' folder.
+    pub fn place_of_sig<'p>(
+        &self,
+        places: Places<'p>,
+        file: &PackageFile,
+    ) -> Option<&'p dyn Storage> {
+        match () {
+            () if self.signed_in_target.contains(&file.name) => Some(places.target()),
+            () if self.subdir.signed.contains(&file.name) => Some(places.source),
+            () => None,
+        }
+    }
+
+    /// How sigindex published a package; what another indexer published does not bind.
+    pub fn bound(&self, name: &str) -> Option<&PublishedRecord<'a>> {
+        self.published
+            .records
+            .get(name)
+            .filter(|_| self.published.by_sigindex)
+    }
+
+    /// Published packages whose files are gone.
+    pub fn gone(&self) -> impl Iterator<Item = (&String, &PublishedRecord<'a>)> {
+        let present: BTreeSet<&str> = self
+            .subdir
+            .packages
+            .iter()
+            .map(|file| file.name.as_str())
+            .collect();
+        let refused: BTreeSet<String> = self
+            .subdir
+            .refused
+            .iter()
+            .map(|(path, _)| path.clone())
+            .collect();
+        self.published.records.iter().filter(move |(name, _)| {
+            !present.contains(name.as_str()) && !refused.contains(&self.subdir.name.path_of(name))
+        })
+    }
+
+    /// Remembered packages whose files are gone.
+    pub fn forgotten(&self) -> Vec<String> {
+        let present: BTreeSet<&str> = self
+            .subdir
+            .packages
+            .iter()
+            .map(|file| file.name.as_str())
+            .collect();
+        self.known
+            .keys()
+            .filter(|name| !present.contains(name.as_str()))
+            .cloned()
+            .collect()
+    }
+
+    /// What a run that was killed left behind.
+    pub fn leftovers(&self) -> Vec<Change> {
+        let names = self
+            .others_in_target
+            .iter()
+            .filter(|(name, kind)| is_own_temporary(name) && **kind == Kind::File);
+        names
+            .map(|(name, _)| Change::Remove {
+                path: self.subdir.name.path_of(name),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,289 @@
+//! Making a key: both files, whole and synced, or nothing. It overwrites nothing, and takes back what
+//! it made when a later step fails.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use super::{KeyError, KeyName, KeySize, KeysDir, PrivateKey, PublicKey};
+
+impl KeysDir {
+    /// Makes a key: `NAME` (PKCS#1 PEM, or PKCS#8 encrypted with `passphrase`) with mode 0600, and
+    /// `NAME.pub` with mode 0644; and the folder with mode 0700 where it is missing. The public half.
+    ///
+    /// # Errors
+    /// [`KeyError::Exists`] when either file is there, and a variant for each step that can fail;
+    /// then nothing is left behind.
+    pub fn create(
+        &self,
+        name: &KeyName,
+        size: KeySize,
+        passphrase: Option<&str>,
+    ) -> Result<PublicKey, KeyError> {
+        let (private, public) = (self.private_path(name), self.public_path(name));
+        // All that can be known is looked at first: a large key takes minutes to make.
+        if passphrase == Some("") {
+            return Err(KeyError::EmptyPassphrase);
+        }
+        refuse_existing(&private)?;
+        refuse_existing(&public)?;
+        let mut made = Made::default();
+        made.folder(self.path())?;
+        check_writable(self.path())?;
+
+        let key = PrivateKey::generate(name.clone(), size)?;
+        made.file(&private, 0o600, key.to_pem(passphrase)?.as_bytes())?;
+        made.file(&public, 0o644, key.public().to_pem().as_bytes())?;
+        sync_folder(self.path())?;
+        made.keep();
+        Ok(key.public().clone())
+    }
+}
+
+/// Refuses a name in use, by whatever it is; a dangling link too.
+fn refuse_existing(path: &Path) -> Result<(), KeyError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(KeyError::Create {
+            path: path.to_owned(),
+            source,
+        }),
+        Ok(_) => Err(KeyError::Exists {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+fn check_writable(folder: &Path) -> Result<(), KeyError> {
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        KeyError::FolderNotWritable {
+            path: folder.to_owned(),
+            source: error.into(),
+        }
+    })
+}
+
+fn sync_folder(path: &Path) -> Result<(), KeyError> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| KeyError::SyncFolder {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// What was made so far; it is removed again unless it is kept.
+#[derive(Default)]
+struct Made {
+    folders: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Made {
+    /// Makes a folder and those above it that are missing, each with mode 0700.
+    fn folder(&mut self, path: &Path) -> Result<(), KeyError> {
+        let missing: Vec<_> = path
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+            .collect();
+        for folder in missing.into_iter().rev() {
+            match DirBuilder::new().mode(0o700).create(folder) {
+                Ok(()) => self.folders.push(folder.to_owned()),
+                // Somebody else was quicker; then it is not ours to remove.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+                Err(source) => {
+                    let path = folder.to_owned();
+                    return Err(KeyError::MakeFolder { path, source });
+                }
+            }
+            if let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
+                sync_folder(parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a file that must not be there yet, with its mode from the first moment on.
+    fn file(&mut self, path: &Path, mode: u32, content: &[u8]) -> Result<(), KeyError> {
+        let mut options = OpenOptions::new();
+        let opened = options.write(true).create_new(true).mode(mode).open(path);
+        let mut file = opened.map_err(|source| {
+            let path = path.to_owned();
+            match source.kind() {
+                ErrorKind::AlreadyExists => KeyError::Exists { path },
+                _ => KeyError::Create { path, source },
+            }
+        })?;
+        self.files.push(path.to_owned());
+        file.write_all(content)
+            .and_then(|()| file.sync_all())
+            .map_err(|source| KeyError::Write {
+                path: path.to_owned(),
+                source,
+            })
+    }
+
+    fn keep(mut self) {
+        self.files.clear();
+        self.folders.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // The error that is on its way says more than one from here could.
+        for file in self.files.iter().rev() {
+            let _ = fs::remove_file(file);
+        }
+        for folder in self.folders.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    #![allow(clippy::panic, clippy::string_slice)]
+    use super::super::samples::{self, name};
+    use super::*;
+    use crate::keys::WeakSizes;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use zeroize::Zeroizing;
+
+    fn small() -> KeySize {
+        KeySize::new(1024, WeakSizes::Allow).unwrap()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn entries(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn a_key_is_made_with_its_folders() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = KeysDir::new(scratch.path().join("a/keys"), false);
+        let public = dir.create(&name("New"), small(), Some("word")).unwrap();
+        assert_eq!(public.bits(), 1024);
+        assert_eq!(mode(&scratch.path().join("a")), 0o700);
+        assert_eq!(mode(dir.path()), 0o700);
+        assert_eq!(mode(&dir.private_path(&name("New"))), 0o600);
+        // The umask may take bits away, and none are added.
+        assert_eq!(mode(&dir.public_path(&name("New"))) & !0o644, 0);
+        assert_eq!(entries(dir.path()), 2);
+        let ask = |_: &KeyName| Ok(Zeroizing::new("word".to_owned()));
+        let key = dir.load_private(&name("New"), &ask).unwrap();
+        assert_eq!(key.public().fingerprint(), public.fingerprint());
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        for file in ["New", "New.pub"] {
+            let scratch = tempfile::tempdir().unwrap();
+            let dir = KeysDir::new(scratch.path().to_owned(), false);
+            fs::write(scratch.path().join(file), "mine").unwrap();
+            let error = dir.create(&name("New"), small(), None).unwrap_err();
+            assert!(matches!(error, KeyError::Exists { .. }), "{error}");
+            assert_eq!(fs::read(scratch.path().join(file)).unwrap(), b"mine");
+            assert_eq!(entries(scratch.path()), 1);
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        symlink("elsewhere", scratch.path().join("New")).unwrap();
+        let dir = KeysDir::new(scratch.path().to_owned(), false);
+        assert!(matches!(
+            dir.create(&name("New"), small(), None),
+            Err(KeyError::Exists { .. })
+        ));
+        assert!(!scratch.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_behind() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("file"), "").unwrap();
+        for path in ["file", "file/keys"] {
+            let dir = KeysDir::new(scratch.path().join(path), false);
+            assert!(dir.create(&name("New"), small(), None).is_err(), "{path}");
+        }
+        let dir = KeysDir::new(scratch.path().join("new"), false);
+        assert!(matches!(
+            dir.create(&name("New"), small(), Some("")),
+            Err(KeyError::EmptyPassphrase)
+        ));
+        assert_eq!(entries(scratch.path()), 1);
+    }
+
+    #[test]
+    fn a_read_only_folder_is_refused_before_a_key_is_made() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o500)).unwrap();
+        // Root may write nevertheless, and then there is nothing to see.
+        if fs::write(scratch.path().join("probe"), "").is_err() {
+            let dir = KeysDir::new(scratch.path().to_owned(), false);
+            let error = dir.create(&name("New"), small(), None).unwrap_err();
+            assert!(
+                matches!(error, KeyError::FolderNotWritable { .. }),
+                "{error}"
+            );
+            let dir = KeysDir::new(scratch.path().join("keys"), false);
+            let error = dir.create(&name("New"), small(), None).unwrap_err();
+            assert!(matches!(error, KeyError::MakeFolder { .. }), "{error}");
+            assert_eq!(entries(scratch.path()), 0);
+        }
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+
+    #[test]
+    fn what_was_made_goes_again_unless_it_is_kept() {
+        let scratch = tempfile::tempdir().unwrap();
+        let inner = scratch.path().join("a/b");
+        let mut made = Made::default();
+        made.folder(&inner).unwrap();
+        made.file(&inner.join("New"), 0o600, b"secret").unwrap();
+        assert_eq!(mode(&inner.join("New")), 0o600);
+        let again = made.file(&inner.join("New"), 0o600, b"other");
+        assert!(matches!(again, Err(KeyError::Exists { .. })));
+        drop(made);
+        assert_eq!(entries(scratch.path()), 0);
+
+        // A file of somebody else in a folder of ours: neither goes.
+        let mut made = Made::default();
+        made.folder(&inner).unwrap();
+        fs::write(inner.join("theirs"), "").unwrap();
+        drop(made);
+        assert!(inner.join("theirs").exists());
+    }
+
+    #[test]
+    fn openssl_reads_what_is_made() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("key");
+        for passphrase in [None, Some("word")] {
+            fs::write(
+                &file,
+                samples::weak().to_pem(passphrase).unwrap().as_bytes(),
+            )
+            .unwrap();
+            let ran = std::process::Command::new("openssl")
+                .args(["rsa", "-pubout", "-passin", "pass:word", "-in"])
+                .arg(&file)
+                .output();
+            match ran {
+                Ok(out) => {
+                    assert_eq!(
+                        String::from_utf8_lossy(&out.stdout),
+                        samples::weak().public().to_pem()
+                    )
+                }
+                Err(error) => samples::skipped(&format!("no openssl: {error}")),
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What can be wrong with a key's name, file or folder, and what to do about it. What can be wrong
+//! inside a key is in [`super::fault`]. No message holds key material or a passphrase.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::{KeyName, PrivateKeyFault, PublicKeyFault};
+
+/// Why an operation on keys failed. Each names the file (or the environment variable) and, where
+/// there is one, the remedy.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// A text is not a key's name.
+    #[error(
+        "`{name}` is not a key's name: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or a digit, and not ending in `.pub`"
+    )]
+    Name {
+        /// The text, escaped and cut.
+        name: String,
+    },
+    /// A text is not a fingerprint.
+    #[error(
+        "`{text}` is not a fingerprint: 64 hexadecimal digits in lower case, as `sigindex keys` shows them"
+    )]
+    Fingerprint {
+        /// The text, escaped and cut.
+        text: String,
+    },
+    /// A size for a new key lies outside what is made.
+    #[error(
+        "cannot make a key of {bits} bits: sizes go from 1024 to 16384 bits; 2048 is the usual one"
+    )]
+    SizeOutOfRange {
+        /// The size asked for.
+        bits: u32,
+    },
+    /// A size for a new key is not a multiple of 8.
+    #[error("cannot make a key of {bits} bits: a size is a multiple of 8; 2048 is the usual one")]
+    SizeStep {
+        /// The size asked for.
+        bits: u32,
+    },
+    /// A size for a new key is weak.
+    #[error(
+        "a key of {bits} bits is weak: its signatures can be forged with much computing. Take 2048 or more, or pass --allow-weak"
+    )]
+    SizeWeak {
+        /// The size asked for.
+        bits: u32,
+    },
+    /// A folder of keys cannot be listed.
+    #[error("cannot list the keys in {}: {source}", path.display())]
+    ListFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A folder of keys cannot be made.
+    #[error("cannot make the keys folder {}: {source}; make it yourself with mode 0700, or name another with --keys-dir", path.display())]
+    MakeFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A folder of keys cannot be written to.
+    #[error("cannot write into the keys folder {}: {source}; give it back its write permission, or name another with --keys-dir", path.display())]
+    FolderNotWritable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A folder of keys cannot be synced to disk.
+    #[error("cannot sync the folder {} to disk: {source}", path.display())]
+    SyncFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key's file cannot be opened.
+    #[error("cannot open the key file {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key's file cannot be read.
+    #[error("cannot read the key file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key's file cannot be made.
+    #[error("cannot create the key file {}: {source}", path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key's file cannot be written whole and synced.
+    #[error("cannot write the key file {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key's file is a folder, FIFO, socket or device.
+    #[error("the key file {} is not a regular file; move it out of the keys folder", path.display())]
+    NotAFile {
+        /// What stands in the key's place.
+        path: PathBuf,
+    },
+    /// A key's file is far too long to be one.
+    #[error("the key file {} is longer than 64 KiB, so it is not a key; move it out of the keys folder", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no private key of that name.
+    #[error("there is no private key {}; make one with `sigindex keygen {name}`", path.display())]
+    NoPrivateKey {
+        /// The name asked for.
+        name: KeyName,
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// A private key belongs to somebody else.
+    #[error("the private key {} belongs to user {owner}, who can read and change it: `chown {user}` it, or use a key of your own", path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// The user ID of its owner.
+        owner: u32,
+        /// The user ID that this process acts as.
+        user: u32,
+    },
+    /// A private key can be read or changed by others.
+    #[error("the private key {path} is open to others (mode {mode:04o}): `chmod 600 {path}`; if others may have read it, make a new key", path = path.display())]
+    OpenToOthers {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A private key can be read or changed by its group.
+    #[error("the private key {path} is open to its group (mode {mode:04o}): `chmod 600 {path}`, or pass --group-readable-keys for a secret mount that the group only reads", path = path.display())]
+    OpenToGroup {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A public key is no key that is used here.
+    #[error("cannot use the public key {place}: {fault}")]
+    Public {
+        /// The file.
+        place: String,
+        /// What is wrong with it.
+        fault: PublicKeyFault,
+    },
+    /// A private key is no key that is used here.
+    #[error("cannot use the private key {place}: {fault}")]
+    Private {
+        /// The file, or the environment variable.
+        place: String,
+        /// What is wrong with it.
+        fault: PrivateKeyFault,
+    },
+    /// A private key lies there without its public key.
+    #[error("the private key {private} has no {public} beside it; write it with `openssl rsa -in {private} -pubout -out {public}`", private = private.display(), public = public.display())]
+    NoPublicKey {
+        /// The private key's file.
+        private: PathBuf,
+        /// Where the public key's file would be.
+        public: PathBuf,
+    },
+    /// A private key's own public key is not the one beside it.
+    #[error("{} is not the public key of {}; clients would refuse its signatures. Find out which of the two is wrong before anything is signed", public.display(), private.display())]
+    Mismatch {
+        /// The private key's file.
+        private: PathBuf,
+        /// The public key's file.
+        public: PathBuf,
+    },
+    /// A key is to be made where a file is.
+    #[error("{} exists already, and a key is never overwritten; choose another name", path.display())]
+    Exists {
+        /// The file in the way.
+        path: PathBuf,
+    },
+    /// A key from elsewhere has the name of another key of the folder.
+    #[error(
+        "the keys folder holds another key, or a broken one, under the name {name}; give the key from the environment another name"
+    )]
+    NameTaken {
+        /// The name.
+        name: KeyName,
+    },
+    /// A key could not be made.
+    #[error("cannot make a key of {bits} bits: {source}")]
+    Generate {
+        /// The size asked for.
+        bits: u32,
+        /// What the RSA code said.
+        source: rsa::Error,
+    },
+    /// A key could not be brought into the form of its file.
+    #[error("cannot write the key {name} as PEM: {source}")]
+    Encode {
+        /// The key.
+        name: KeyName,
+        /// What the encoder said.
+        source: rsa::pkcs1::Error,
+    },
+    /// An encrypted key is to be made with an empty passphrase.
+    #[error(
+        "the passphrase is empty, so it would protect nothing; give one, or make the key without encryption"
+    )]
+    EmptyPassphrase,
+    /// The passphrase of an encrypted key is not to be had.
+    #[error(
+        "the private key {name} is encrypted, and {why}; set $SIGINDEX_PASSPHRASE, or run where it can be asked for"
+    )]
+    NoPassphrase {
+        /// The key.
+        name: KeyName,
+        /// Why there is no passphrase, as a clause: `there is no terminal to ask on`.
+        why: String,
+    },
+}

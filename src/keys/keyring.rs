@@ -1,0 +1,115 @@
+//! The public keys that are trusted, by name. It is only a collection: where the keys come from is
+//! not its matter.
+
+use std::collections::BTreeMap;
+
+use super::{Fingerprint, KeyError, KeyName, PublicKey};
+
+/// Public keys by name, in the order of their names. A name whose key cannot be used is kept with
+/// the reason, so that a signature by it is told from one by an unknown key.
+#[derive(Debug, Default)]
+pub struct Keyring {
+    keys: BTreeMap<KeyName, Result<PublicKey, KeyError>>,
+}
+
+impl Keyring {
+    /// What is known under `name`: nothing, a key, or why its file cannot be used.
+    pub fn get(&self, name: &KeyName) -> Option<Result<&PublicKey, &KeyError>> {
+        self.keys.get(name).map(Result::as_ref)
+    }
+
+    /// All names, sorted, each with its key or with why it cannot be used.
+    pub fn iter(&self) -> impl Iterator<Item = (&KeyName, Result<&PublicKey, &KeyError>)> {
+        self.keys.iter().map(|(name, key)| (name, key.as_ref()))
+    }
+
+    /// The usable keys, sorted by name.
+    pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.keys.values().filter_map(|key| key.as_ref().ok())
+    }
+
+    /// The first key, by name, that has this fingerprint.
+    pub fn by_fingerprint(&self, fingerprint: &Fingerprint) -> Option<&PublicKey> {
+        self.keys().find(|key| key.fingerprint() == *fingerprint)
+    }
+
+    /// Adds a key from elsewhere, such as the environment, as if it were in the folder. The same key
+    /// under the same name is fine.
+    ///
+    /// # Errors
+    /// [`KeyError::NameTaken`] when another key, or a broken one, has that name.
+    pub fn insert(&mut self, key: PublicKey) -> Result<(), KeyError> {
+        match self.keys.get(key.name()) {
+            None => {
+                self.keys.insert(key.name().clone(), Ok(key));
+                Ok(())
+            }
+            Some(Ok(there)) if there.fingerprint() == key.fingerprint() => Ok(()),
+            Some(_) => Err(KeyError::NameTaken {
+                name: key.name().clone(),
+            }),
+        }
+    }
+
+    /// How many names there are, usable or not.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no name at all.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Takes what was read of a file in the keys folder.
+    pub(super) fn record(&mut self, name: KeyName, key: Result<PublicKey, KeyError>) {
+        self.keys.insert(name, key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    #![allow(clippy::panic, clippy::string_slice)]
+    use super::super::samples::{self, name};
+    use super::*;
+
+    #[test]
+    fn a_key_from_elsewhere_joins_under_its_own_name_only() {
+        let mut ring = Keyring::default();
+        assert!(ring.is_empty());
+        let key = samples::weak().public();
+        ring.insert(key.clone()).unwrap();
+        ring.insert(key.clone()).unwrap();
+        assert_eq!(ring.len(), 1);
+        let other = PublicKey::from_pem(
+            key.name().clone(),
+            samples::strong().public().to_pem().as_bytes(),
+        )
+        .unwrap();
+        assert!(matches!(
+            ring.insert(other),
+            Err(KeyError::NameTaken { .. })
+        ));
+
+        assert_eq!(
+            ring.by_fingerprint(&key.fingerprint()).unwrap().name(),
+            key.name()
+        );
+        assert!(
+            ring.by_fingerprint(&samples::strong().public().fingerprint())
+                .is_none()
+        );
+        assert!(ring.get(&name("Nobody")).is_none());
+
+        ring.record(name("Broken"), Err(KeyError::EmptyPassphrase));
+        assert!(ring.get(&name("Broken")).unwrap().is_err());
+        assert_eq!(ring.iter().count(), 2);
+        assert_eq!(ring.keys().count(), 1);
+        let broken = PublicKey::from_pem(name("Broken"), key.to_pem().as_bytes()).unwrap();
+        assert!(matches!(
+            ring.insert(broken),
+            Err(KeyError::NameTaken { .. })
+        ));
+    }
+}

@@ -1,0 +1,298 @@
+//! The `.conda` format (CEP 35, version 2): which zip members there are, which is decoded and which only hashed.
+//! Owns their names and checksums; must not know zip records or tar headers.
+
+use std::io::{self, BufRead, Read};
+
+use crc32fast::Hasher as Crc32;
+
+use super::error::show;
+use super::info::{Part, Search, decoded_cap};
+use super::source::{ReadAt, Source};
+use super::zip::{self, ZipMember};
+use super::{Note, PackageError};
+
+/// The largest zstd window, as a power of two: 128 MiB, zstd's own default and so what clients accept; level 22
+/// needs it. As much of it is used as data is decoded.
+const WINDOW_LOG: u32 = 27;
+/// The largest `metadata.json`.
+const METADATA_CAP: u64 = 64 * 1024;
+
+/// What a zip member is to a `.conda`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Metadata,
+    Info,
+    Pkg,
+    /// Clients pass over it.
+    Other,
+}
+
+impl Role {
+    fn of(name: &[u8]) -> Role {
+        let tarball = !name.contains(&b'/') && name.ends_with(b".tar.zst");
+        match name {
+            b"metadata.json" => Role::Metadata,
+            _ if tarball && name.starts_with(b"info-") => Role::Info,
+            _ if tarball && name.starts_with(b"pkg-") => Role::Pkg,
+            _ => Role::Other,
+        }
+    }
+}
+
+/// Takes `info/index.json` out of a source that stands at its first byte. `stem` is the file's own.
+pub(super) fn index_json<F: ReadAt + ?Sized>(
+    source: &mut Source<'_, F>,
+    stem: &str,
+    notes: &mut Vec<Note>,
+) -> Result<Vec<u8>, PackageError> {
+    let check = source.check_archives();
+    let members = zip::members(source.tail(), source.size())?;
+    require_roles(&members, check, notes)?;
+    compare_stems(&members, stem, notes);
+    let mut search = Search::new(check, source.cancelled());
+    let mut position = 0u64;
+    for member in &members {
+        let mut counted = Counted {
+            source: &mut *source,
+            count: &mut position,
+        };
+        zip::read_local_header(&mut counted, member)?;
+        read_member(source, member, &mut search)?;
+        position = position.saturating_add(member.size);
+        let mut counted = Counted {
+            source: &mut *source,
+            count: &mut position,
+        };
+        let at = *counted.count;
+        zip::read_descriptor(&mut counted, at, member)?;
+    }
+    search.finish()
+}
+
+fn require_roles(
+    members: &[ZipMember],
+    check: bool,
+    notes: &mut Vec<Note>,
+) -> Result<(), PackageError> {
+    let count = |role| {
+        members
+            .iter()
+            .filter(|member| Role::of(&member.name) == role)
+            .count()
+    };
+    match count(Role::Info) {
+        1 => {}
+        count => return Err(PackageError::InfoMembers { count }),
+    }
+    match count(Role::Pkg) {
+        1 => Ok(()),
+        0 if !check => {
+            notes.push(Note::NoPackageMember);
+            Ok(())
+        }
+        count => Err(PackageError::PkgMembers { count }),
+    }
+}
+
+fn compare_stems(members: &[ZipMember], stem: &str, notes: &mut Vec<Note>) {
+    let info = members
+        .iter()
+        .find(|member| Role::of(&member.name) == Role::Info);
+    let inner = info
+        .and_then(|member| member.name.strip_prefix(b"info-"))
+        .and_then(|name| name.strip_suffix(b".tar.zst"));
+    if let Some(inner) = inner.filter(|inner| *inner != stem.as_bytes()) {
+        notes.push(Note::StemDiffers {
+            member: show(inner),
+        });
+    }
+}
+
+/// Reads one member's data to their end: decoded, looked at or only hashed, as its role says.
+fn read_member<F: ReadAt + ?Sized>(
+    source: &mut Source<'_, F>,
+    member: &ZipMember,
+    search: &mut Search<'_>,
+) -> Result<(), PackageError> {
+    let check = source.check_archives();
+    let role = Role::of(&member.name);
+    if check && role == Role::Other {
+        require_tame(&member.name)?;
+    }
+    if !check && matches!(role, Role::Pkg | Role::Other) {
+        return source.skip(member.size);
+    }
+    let mut data = Data {
+        source,
+        left: member.size,
+        crc32: Crc32::new(),
+    };
+    match role {
+        Role::Metadata => read_metadata(&mut data)?,
+        Role::Info => decode(&mut data, Part::Info, search)?,
+        Role::Pkg => decode(&mut data, Part::Pkg, search)?,
+        Role::Other => {}
+    }
+    if data.finish()? != member.crc32 {
+        return Err(PackageError::Checksum {
+            member: show(&member.name),
+        });
+    }
+    Ok(())
+}
+
+fn decode(
+    data: &mut Data<'_, impl BufRead>,
+    part: Part,
+    search: &mut Search<'_>,
+) -> Result<(), PackageError> {
+    let cap = decoded_cap(data.left);
+    let mut decoder = zstd::Decoder::with_buffer(data).map_err(|error| explain(&error))?;
+    decoder
+        .window_log_max(WINDOW_LOG)
+        .map_err(|error| explain(&error))?;
+    search.look_through(part, Explained(decoder), cap)
+}
+
+fn read_metadata(data: &mut Data<'_, impl BufRead>) -> Result<(), PackageError> {
+    let bad = |reason: String| PackageError::Metadata { reason };
+    if data.left > METADATA_CAP {
+        return Err(bad(format!("it has {} bytes", data.left)));
+    }
+    let mut text = Vec::new();
+    data.read_to_end(&mut text)
+        .map_err(|error| PackageError::from_io(error, "in metadata.json"))?;
+    let value: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+    let object = value
+        .as_object()
+        .ok_or_else(|| bad("it is not an object".to_owned()))?;
+    match object.get("conda_pkg_format_version") {
+        Some(version) if version.as_u64() != Some(2) => Err(PackageError::FormatVersion {
+            version: show(version.to_string().as_bytes()),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A zip member that nothing reads must still not leave the folder where something unpacks it.
+fn require_tame(name: &[u8]) -> Result<(), PackageError> {
+    let slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+    let climbs = name.split(slash).any(|part| part == b"..");
+    if climbs || name.first().is_some_and(slash) {
+        return Err(PackageError::UnsafePath { member: show(name) });
+    }
+    Ok(())
+}
+
+/// A source that counts what is read through it.
+struct Counted<'c, R> {
+    source: R,
+    count: &'c mut u64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        *self.count = self.count.saturating_add(count as u64);
+        Ok(count)
+    }
+}
+
+/// One member's data and their checksum.
+struct Data<'s, R> {
+    source: &'s mut R,
+    left: u64,
+    crc32: Crc32,
+}
+
+impl<R: BufRead> Data<'_, R> {
+    /// Reads what is left, and gives the checksum of it all.
+    fn finish(mut self) -> Result<u32, PackageError> {
+        loop {
+            let ready = self
+                .fill_buf()
+                .map_err(|error| PackageError::from_io(error, PART))?
+                .len();
+            if ready == 0 {
+                break;
+            }
+            self.consume(ready);
+        }
+        if self.left > 0 {
+            return Err(PackageError::EndsEarly { part: PART });
+        }
+        Ok(self.crc32.finalize())
+    }
+}
+
+const PART: &str = "in a zip member";
+
+impl<R: BufRead> BufRead for Data<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            return Ok(&[]);
+        }
+        let ready = self.source.fill_buf()?;
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        Ok(ready.get(..left).unwrap_or(ready))
+    }
+
+    fn consume(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        // What was handed out is still there: no error, and no further read from the file.
+        if let Some(bytes) = self
+            .source
+            .fill_buf()
+            .ok()
+            .and_then(|ready| ready.get(..count))
+        {
+            self.crc32.update(bytes);
+        }
+        self.source.consume(count);
+        self.left = self.left.saturating_sub(count as u64);
+    }
+}
+
+impl<R: BufRead> Read for Data<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+/// A zstd decoder whose errors say what they mean.
+struct Explained<R>(R);
+
+impl<R: Read> Read for Explained<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0
+            .read(buffer)
+            .map_err(|error| match error.downcast::<PackageError>() {
+                Ok(own) => own.into_io(),
+                Err(other) => explain(&other).into_io(),
+            })
+    }
+}
+
+fn explain(error: &io::Error) -> PackageError {
+    let reason = error.to_string();
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return PackageError::EndsEarly {
+            part: "in its zstd data",
+        };
+    }
+    // The decoder has a code for this, of which only the text reaches us.
+    if reason.contains("too much memory") {
+        return PackageError::Window {
+            mib: 1 << WINDOW_LOG.saturating_sub(20),
+        };
+    }
+    PackageError::Damaged {
+        codec: "zstd",
+        reason,
+    }
+}

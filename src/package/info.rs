@@ -1,0 +1,288 @@
+//! The search for `info/index.json` in a package's tar stream. Owns where the search stops, the caps on members
+//! and on what is decompressed, and the rules for names; must not know how the stream is compressed.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, BufReader, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tar::EntryType;
+
+use super::PackageError;
+use super::error::show;
+use super::members::{Member, Members};
+
+const MIB: u64 = 1024 * 1024;
+/// The largest `info/index.json`.
+const INDEX_CAP: u64 = 16 * MIB;
+/// The largest other member of `info/`.
+const INFO_CAP: u64 = 64 * MIB;
+/// The most members that are held against each other, at 9 to 18 bytes each.
+const MEMBERS_CAP: usize = 1_000_000;
+/// How much is decoded at a time.
+const DECODED_CHUNK: usize = 64 * 1024;
+
+/// Which part of a package a tar stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it, or the info part of a `.conda`: `info/index.json` is in it.
+    Info,
+    /// The rest of a `.conda`: no `info/index.json` may be in it.
+    Pkg,
+}
+
+/// The most bytes that may come out of `compressed` bytes: a thousand times as many, but 256 MiB at least (small
+/// packages of zeros exist) and 64 GiB at most. Real packages stay far below; decoding up to the cap takes flat
+/// memory and heeds cancelling.
+pub(super) fn decoded_cap(compressed: u64) -> u64 {
+    compressed
+        .saturating_mul(1000)
+        .clamp(256 * MIB, 64 * 1024 * MIB)
+}
+
+/// One package's search, over one tar stream or two.
+pub(super) struct Search<'a> {
+    check: bool,
+    cancelled: &'a AtomicBool,
+    index_json: Option<Vec<u8>>,
+    seen: HashSet<u64>,
+    state: RandomState,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(check: bool, cancelled: &'a AtomicBool) -> Self {
+        Search {
+            check,
+            cancelled,
+            index_json: None,
+            seen: HashSet::new(),
+            state: RandomState::new(),
+        }
+    }
+
+    /// Looks through a decoder's output, to the first member outside `info/` that follows `index.json`, or to its
+    /// end where there is none or where all is to be checked.
+    pub(super) fn look_through(
+        &mut self,
+        part: Part,
+        decoder: impl Read,
+        cap: u64,
+    ) -> Result<(), PackageError> {
+        let capped = Capped {
+            decoder,
+            cancelled: self.cancelled,
+            left: cap,
+            cap,
+        };
+        let mut members = Members::new(BufReader::with_capacity(DECODED_CHUNK, capped));
+        while let Some(member) = members.next()? {
+            let name = Name::of(&member.path);
+            if self.check {
+                self.check_member(&member, &name)?;
+            }
+            match name.place() {
+                Place::Index => self.take_index(part, &member, &name, &mut members)?,
+                Place::Info => require_size(&member, INFO_CAP)?,
+                Place::Outside if self.index_json.is_some() && !self.check => return Ok(()),
+                Place::Root | Place::Outside => {}
+            }
+        }
+        match members.finish()? {
+            0 => Ok(()),
+            bytes if self.check => Err(PackageError::TrailingBytes { bytes }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes of `info/index.json`.
+    pub(super) fn finish(self) -> Result<Vec<u8>, PackageError> {
+        self.index_json.ok_or(PackageError::MissingIndex)
+    }
+
+    fn take_index(
+        &mut self,
+        part: Part,
+        member: &Member,
+        name: &Name<'_>,
+        members: &mut Members<impl io::BufRead>,
+    ) -> Result<(), PackageError> {
+        if part == Part::Pkg {
+            return Err(PackageError::IndexInPkg);
+        }
+        if name.leaves || name.climbs {
+            return Err(PackageError::IndexMisspelt {
+                member: show(&member.path),
+            });
+        }
+        if let Some(kind) = unfit(member) {
+            return Err(PackageError::IndexNotAFile { kind });
+        }
+        if self.index_json.is_some() {
+            return Err(PackageError::TwoIndexes);
+        }
+        require_size(member, INDEX_CAP)?;
+        self.index_json = Some(members.read_body()?);
+        Ok(())
+    }
+
+    fn check_member(&mut self, member: &Member, name: &Name<'_>) -> Result<(), PackageError> {
+        // Of index.json there is more to say than this; see `take_index`.
+        if name.place() == Place::Index {
+            return Ok(());
+        }
+        if name.leaves {
+            return Err(PackageError::UnsafePath {
+                member: show(&member.path),
+            });
+        }
+        // A folder may be named again and again.
+        if member.kind.is_dir() {
+            return Ok(());
+        }
+        if self.seen.len() >= MEMBERS_CAP {
+            return Err(PackageError::TooManyMembers { limit: MEMBERS_CAP });
+        }
+        if !self.seen.insert(self.state.hash_one(&name.parts)) {
+            return Err(PackageError::DuplicateMember {
+                member: show(&member.path),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn require_size(member: &Member, limit: u64) -> Result<(), PackageError> {
+    if member.size <= limit {
+        return Ok(());
+    }
+    Err(PackageError::MemberTooLarge {
+        member: show(&member.path),
+        size: member.size,
+        limit,
+    })
+}
+
+/// Why a member is not a plain file, if it is not.
+fn unfit(member: &Member) -> Option<&'static str> {
+    match member.kind {
+        _ if member.path.ends_with(b"/") => Some("a folder"),
+        _ if member.sparse => Some("a sparse file"),
+        EntryType::Regular | EntryType::Continuous => None,
+        EntryType::Directory => Some("a folder"),
+        EntryType::Symlink => Some("a symbolic link"),
+        EntryType::Link => Some("a hard link"),
+        EntryType::Char | EntryType::Block => Some("a device"),
+        EntryType::Fifo => Some("a FIFO"),
+        _ => Some("something else"),
+    }
+}
+
+/// Where a name leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The package's folder itself.
+    Root,
+    Index,
+    /// `info` or in it.
+    Info,
+    Outside,
+}
+
+/// A member's name, resolved as a file system would.
+struct Name<'n> {
+    parts: Vec<&'n [u8]>,
+    /// Absolute, or above the package's folder at some point.
+    leaves: bool,
+    /// Has a `..` in it.
+    climbs: bool,
+}
+
+impl<'n> Name<'n> {
+    fn of(path: &'n [u8]) -> Name<'n> {
+        let mut name = Name {
+            parts: Vec::new(),
+            leaves: path.starts_with(b"/"),
+            climbs: false,
+        };
+        for part in path.split(|byte| *byte == b'/') {
+            match part {
+                b"" | b"." => {}
+                b".." => {
+                    name.climbs = true;
+                    name.leaves |= name.parts.pop().is_none();
+                }
+                other => name.parts.push(other),
+            }
+        }
+        name
+    }
+
+    fn place(&self) -> Place {
+        match self.parts.as_slice() {
+            [] => Place::Root,
+            [b"info", b"index.json"] => Place::Index,
+            [b"info", ..] => Place::Info,
+            _ => Place::Outside,
+        }
+    }
+}
+
+/// A decoder's output, up to a cap, until the run is cancelled.
+struct Capped<'a, R> {
+    decoder: R,
+    cancelled: &'a AtomicBool,
+    left: u64,
+    cap: u64,
+}
+
+impl<R: Read> Read for Capped<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // A bomb comes out of few bytes, so the source's own look at the flag is not enough.
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(PackageError::Cancelled.into_io());
+        }
+        let count = self.decoder.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(count as u64)
+            .ok_or_else(|| PackageError::Bomb { limit: self.cap }.into_io())?;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_resolve_as_a_file_system_would() {
+        use Place::{Index, Info, Outside, Root};
+        for (path, place, leaves) in [
+            ("info/index.json", Index, false),
+            ("./info/index.json", Index, false),
+            ("info//./index.json", Index, false),
+            ("/info/index.json", Index, true),
+            ("lib/../info/index.json", Index, false),
+            ("info/../../x/info/index.json", Outside, true),
+            ("info", Info, false),
+            ("info/", Info, false),
+            ("info/index.json/x", Info, false),
+            ("info/../lib", Outside, false),
+            ("information/index.json", Outside, false),
+            ("./", Root, false),
+            ("..", Root, true),
+            ("../x", Outside, true),
+            ("/x", Outside, true),
+        ] {
+            let name = Name::of(path.as_bytes());
+            assert_eq!((name.place(), name.leaves), (place, leaves), "{path}");
+        }
+    }
+
+    #[test]
+    fn caps_grow_with_the_file_within_bounds() {
+        assert_eq!(decoded_cap(1), 256 * MIB);
+        assert_eq!(decoded_cap(MIB), 1000 * MIB);
+        assert_eq!(decoded_cap(u64::MAX), 64 * 1024 * MIB);
+    }
+}

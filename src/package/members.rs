@@ -1,0 +1,333 @@
+//! The members of a tar stream, one after the other, in memory that does not grow with what the archive claims.
+//! Owns headers, GNU long names, PAX records and sparse maps, and refuses what readers of tar take differently;
+//! must not know what a package is. (`tar::Entries` reads long names and PAX records of any size into memory, and
+//! passes over malformed ones.)
+
+use std::io::BufRead;
+
+use tar::{EntryType, GnuExtSparseHeader, Header};
+
+use super::PackageError;
+
+const BLOCK: u64 = 512;
+/// Long names and PAX records of one member may take this many bytes each.
+const EXTENSION_CAP: u64 = 1024 * 1024;
+const PART: &str = "in its tar archive";
+
+/// One member, its body not yet read.
+pub(super) struct Member {
+    /// The name as it stands in the archive.
+    pub(super) path: Vec<u8>,
+    pub(super) kind: EntryType,
+    /// The bytes that the archive holds for it.
+    pub(super) size: u64,
+    /// The body is a map and pieces, not the file itself.
+    pub(super) sparse: bool,
+}
+
+/// A tar stream; a short one is an error everywhere.
+pub(super) struct Members<R> {
+    input: R,
+    /// What is left of the current member's body.
+    body: u64,
+    /// Zeros that fill the body's last block.
+    padding: u64,
+}
+
+/// What extension headers say of the member that follows them.
+#[derive(Default)]
+struct Extensions {
+    long_name: Option<Vec<u8>>,
+    long_link: bool,
+    pax: Option<Pax>,
+}
+
+/// The PAX records that decide what a member is.
+#[derive(Default)]
+struct Pax {
+    path: Option<Vec<u8>>,
+    size: Option<u64>,
+    sparse: bool,
+}
+
+impl<R: BufRead> Members<R> {
+    pub(super) fn new(input: R) -> Self {
+        Members {
+            input,
+            body: 0,
+            padding: 0,
+        }
+    }
+
+    /// The next member, whatever was read of the last; `None` at the end mark.
+    pub(super) fn next(&mut self) -> Result<Option<Member>, PackageError> {
+        let mut extensions = Extensions::default();
+        loop {
+            self.skip_member()?;
+            let Some(header) = self.header()? else {
+                return if extensions.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(flaw(
+                        "a header that describes the next member has none after it",
+                    ))
+                };
+            };
+            self.enter(
+                header
+                    .entry_size()
+                    .map_err(|error| flaw(error.to_string()))?,
+            )?;
+            match header.entry_type().as_byte() {
+                b'L' => put(&mut extensions.long_name, self.long_name()?)?,
+                b'K' => {
+                    self.extension()?;
+                    if std::mem::replace(&mut extensions.long_link, true) {
+                        return Err(flaw("two headers describe the same member"));
+                    }
+                }
+                b'x' => put(&mut extensions.pax, Pax::parse(&self.extension()?)?)?,
+                b'g' => Pax::parse(&self.extension()?)?.require_harmless()?,
+                b'X' => {
+                    return Err(flaw(
+                        "it has extended headers of a kind that few tools know",
+                    ));
+                }
+                _ => return self.member(&header, extensions).map(Some),
+            }
+        }
+    }
+
+    /// The current member's whole body. The caller has held its size against a cap.
+    pub(super) fn read_body(&mut self) -> Result<Vec<u8>, PackageError> {
+        let mut bytes = Vec::new();
+        while self.body > 0 {
+            let ready = self.fill(self.body)?;
+            bytes.extend_from_slice(ready);
+            let count = ready.len();
+            self.input.consume(count);
+            self.body = self.body.saturating_sub(count as u64);
+        }
+        Ok(bytes)
+    }
+
+    /// Reads on to the end of the stream, so that its decoder checks all of it. Gives the number of bytes
+    /// behind the end mark that are not zero.
+    pub(super) fn finish(mut self) -> Result<u64, PackageError> {
+        let mut stray = 0u64;
+        loop {
+            let ready = self
+                .input
+                .fill_buf()
+                .map_err(|error| PackageError::from_io(error, PART))?;
+            if ready.is_empty() {
+                return Ok(stray);
+            }
+            let count = ready.len();
+            let full = ready.iter().filter(|byte| **byte != 0).count();
+            stray = stray.saturating_add(full as u64);
+            self.input.consume(count);
+        }
+    }
+
+    fn member(&mut self, header: &Header, ext: Extensions) -> Result<Member, PackageError> {
+        let pax = ext.pax.unwrap_or_default();
+        if let Some(size) = pax.size {
+            self.enter(size)?;
+        }
+        let path = match (ext.long_name, pax.path) {
+            (Some(long), Some(pax)) if long != pax => {
+                return Err(flaw("a member has two different long names"));
+            }
+            (Some(path), _) | (None, Some(path)) => path,
+            (None, None) => header.path_bytes().into_owned(),
+        };
+        if path.is_empty() {
+            return Err(flaw("a member has no name"));
+        }
+        let kind = header.entry_type();
+        if matches!(kind.as_byte(), b'1'..=b'6') && self.body > 0 {
+            return Err(flaw("a link, device or folder claims to have contents"));
+        }
+        if kind.is_gnu_sparse() {
+            self.skip_sparse_maps(header)?;
+        }
+        Ok(Member {
+            path,
+            kind,
+            size: self.body,
+            sparse: pax.sparse || kind.is_gnu_sparse(),
+        })
+    }
+
+    /// The next header, or `None` where a block of zeros marks the end.
+    fn header(&mut self) -> Result<Option<Header>, PackageError> {
+        let mut header = Header::new_old();
+        self.block(header.as_mut_bytes())?;
+        if header.as_bytes().iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        let stored = header.cksum().map_err(|error| flaw(error.to_string()))?;
+        // The checksum counts its own field (bytes 148 to 155) as spaces (POSIX.1-2024, pax, ustar).
+        let sum = header
+            .as_bytes()
+            .iter()
+            .enumerate()
+            .fold(0u32, |sum, (at, byte)| {
+                let counted = if (148..156).contains(&at) {
+                    b' '
+                } else {
+                    *byte
+                };
+                sum.saturating_add(u32::from(counted))
+            });
+        if sum != stored {
+            return Err(flaw("the checksum of a header is wrong"));
+        }
+        Ok(Some(header))
+    }
+
+    fn block(&mut self, block: &mut [u8]) -> Result<(), PackageError> {
+        self.input
+            .read_exact(block)
+            .map_err(|error| PackageError::from_io(error, PART))
+    }
+
+    /// Begins a body of `size` bytes.
+    fn enter(&mut self, size: u64) -> Result<(), PackageError> {
+        let whole = size
+            .checked_next_multiple_of(BLOCK)
+            .ok_or_else(|| flaw("a member claims an impossible size"))?;
+        self.body = size;
+        self.padding = whole.saturating_sub(size);
+        Ok(())
+    }
+
+    fn skip_member(&mut self) -> Result<(), PackageError> {
+        let mut left = self
+            .body
+            .checked_add(self.padding)
+            .ok_or_else(|| flaw("a member claims an impossible size"))?;
+        while left > 0 {
+            let count = self.fill(left)?.len();
+            self.input.consume(count);
+            left = left.saturating_sub(count as u64);
+        }
+        self.body = 0;
+        self.padding = 0;
+        Ok(())
+    }
+
+    /// Bytes that are ready, at least one, at most `wanted`.
+    fn fill(&mut self, wanted: u64) -> Result<&[u8], PackageError> {
+        let ready = self
+            .input
+            .fill_buf()
+            .map_err(|error| PackageError::from_io(error, PART))?;
+        if ready.is_empty() {
+            return Err(PackageError::EndsEarly { part: PART });
+        }
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        Ok(ready.get(..wanted).unwrap_or(ready))
+    }
+
+    fn extension(&mut self) -> Result<Vec<u8>, PackageError> {
+        if self.body > EXTENSION_CAP {
+            return Err(PackageError::TarHeaderTooLarge {
+                size: self.body,
+                limit: EXTENSION_CAP,
+            });
+        }
+        self.read_body()
+    }
+
+    fn long_name(&mut self) -> Result<Vec<u8>, PackageError> {
+        let mut name = self.extension()?;
+        if let Some(end) = name.iter().position(|byte| *byte == 0) {
+            name.truncate(end);
+        }
+        Ok(name)
+    }
+
+    /// Old GNU sparse members continue their map in blocks that the size does not count.
+    fn skip_sparse_maps(&mut self, header: &Header) -> Result<(), PackageError> {
+        let gnu = header
+            .as_gnu()
+            .ok_or_else(|| flaw("a sparse member lacks the GNU header"))?;
+        let mut more = gnu.is_extended();
+        while more {
+            let mut map = GnuExtSparseHeader::new();
+            self.block(map.as_mut_bytes())?;
+            more = map.is_extended();
+        }
+        Ok(())
+    }
+}
+
+impl Extensions {
+    fn is_empty(&self) -> bool {
+        self.long_name.is_none() && !self.long_link && self.pax.is_none()
+    }
+}
+
+impl Pax {
+    /// Reads records of the form `LENGTH KEY=VALUE\n` (POSIX.1-2024, pax, extended header).
+    fn parse(mut bytes: &[u8]) -> Result<Pax, PackageError> {
+        let mut pax = Pax::default();
+        while !bytes.is_empty() {
+            let (key, value, rest) =
+                record(bytes).ok_or_else(|| flaw("an extended header is malformed"))?;
+            bytes = rest;
+            match key {
+                b"path" if value.is_empty() || value.contains(&0) => {
+                    return Err(flaw("an extended header holds an impossible name"));
+                }
+                b"path" => put(&mut pax.path, value.to_vec())?,
+                b"size" => put(&mut pax.size, decimal(value)?)?,
+                _ if key.starts_with(b"GNU.sparse.") => pax.sparse = true,
+                _ => {}
+            }
+        }
+        Ok(pax)
+    }
+
+    /// Some readers apply a global header's name and size to every member, some to none.
+    fn require_harmless(self) -> Result<(), PackageError> {
+        if self.path.is_some() || self.size.is_some() || self.sparse {
+            return Err(flaw("a global header sets names or sizes"));
+        }
+        Ok(())
+    }
+}
+
+fn record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = bytes.iter().take(20).position(|byte| *byte == b' ')?;
+    let length = usize::try_from(decimal(bytes.get(..space)?).ok()?).ok()?;
+    let (record, rest) = bytes.split_at_checked(length)?;
+    let pair = record.get(space.checked_add(1)?..)?.strip_suffix(b"\n")?;
+    let equals = pair.iter().position(|byte| *byte == b'=')?;
+    let value = pair.get(equals.checked_add(1)?..)?;
+    Some((pair.get(..equals)?, value, rest))
+}
+
+fn decimal(digits: &[u8]) -> Result<u64, PackageError> {
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| flaw("an extended header holds an impossible number"))
+}
+
+/// Fills a place that may be filled once: where it is filled twice, readers disagree which one counts.
+fn put<T>(place: &mut Option<T>, value: T) -> Result<(), PackageError> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(flaw("two headers describe the same member")),
+    }
+}
+
+fn flaw(reason: impl Into<String>) -> PackageError {
+    PackageError::Tar {
+        reason: reason.into(),
+    }
+}

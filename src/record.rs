@@ -1,0 +1,459 @@
+//! Record: the published metadata of one package. Owns what is taken from `info/index.json`, what is
+//! added, and what is checked; knows nothing of archives, signatures' validity, or index files.
+
+use crate::json::{self, Json, JsonError, Object};
+use crate::keys::{Fingerprint, KeyName};
+
+/// Keys of `info/index.json` that conda-index leaves out of the index.
+const DROPPED: [&str; 10] = [
+    "arch",
+    "binstar",
+    "has_prefix",
+    "machine",
+    "mtime",
+    "operatingsystem",
+    "platform",
+    "requires_features",
+    "target-triplet",
+    "ucs",
+];
+
+/// Keys that only an index may set: a package that brings them does not speak for the channel.
+const OF_THE_INDEX: [&str; 4] = [INDEXED_TIMESTAMP, SIG, SIGNATURE, "attestations_sha256"];
+
+const INDEXED_TIMESTAMP: &str = "indexed_timestamp";
+const SIG: &str = "sig";
+const SIGNATURE: &str = "signature";
+
+/// The scheme of every signature: RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes (RFC 8017).
+const SCHEME: &str = "rsa-pss-sha256";
+
+/// A package's metadata as it stands in an index, less what differs from run to run.
+///
+/// Held as compact JSON in four pieces, split where the keys that are added at publication sort in
+/// (`indexed_timestamp`, `sig`, `signature`), so that an unchanged record is spliced, not parsed and
+/// printed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pieces: String,
+}
+
+/// What a record says of its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignatureNote {
+    /// The name in the `.sig` file.
+    pub key: KeyName,
+    /// The key's fingerprint; unknown when the key is not in the keys folder.
+    pub fingerprint: Option<Fingerprint>,
+    /// The signature in base64, or `None` where signatures stay detached.
+    pub value: Option<String>,
+}
+
+/// What is added to a record when it is published.
+#[derive(Debug, Clone, Default)]
+pub struct Additions {
+    /// When this index first saw the package, in Unix milliseconds (CEP 47).
+    pub indexed_timestamp: i64,
+    /// The signature beside the package, if there is one.
+    pub signature: Option<SignatureNote>,
+    /// Keys that the published record had from elsewhere.
+    pub carried: Object,
+}
+
+/// What the package's metadata says of itself, to be held against where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// `name-version-build`.
+    pub stem: String,
+    /// `subdir`, where index.json has one.
+    pub subdir: Option<String>,
+    /// `timestamp`, the builder's time, in Unix milliseconds.
+    pub timestamp: Option<i64>,
+}
+
+/// Why `info/index.json` can't become a record.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Not the JSON that clients can read.
+    #[error("info/index.json can't be read: {0}")]
+    Json(#[from] JsonError),
+    /// Valid JSON, but not an object.
+    #[error("info/index.json is not a JSON object")]
+    NotAnObject,
+    /// A required key is missing.
+    #[error("info/index.json has no \"{0}\"")]
+    Missing(&'static str),
+    /// A key has a value of the wrong type.
+    #[error("\"{key}\" in info/index.json is not {expected}")]
+    WrongType {
+        /// The key.
+        key: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A value has characters that can't stand in a file name, or that deceive a reader.
+    #[error(
+        "\"{key}\" in info/index.json has the character {character:?}, which is not allowed there"
+    )]
+    Character {
+        /// The key.
+        key: &'static str,
+        /// The first such character.
+        character: char,
+    },
+    /// The record is too large or broken in the cache.
+    #[error("the remembered record is broken")]
+    Pieces,
+}
+
+/// The largest value that clients take for seconds rather than milliseconds: 9999-12-31 (conda).
+const LAST_SECOND: i64 = 253_402_300_799;
+
+impl Record {
+    /// Makes a record of a package's `info/index.json` and its file's digests (lower-case hex) and size in bytes.
+    ///
+    /// Every key that is not named in the contract keeps its value; nothing is added or normalised.
+    ///
+    /// # Errors
+    /// Unreadable JSON; `name`, `version` or `build` that is missing, of another type, or has characters
+    /// that are not allowed in a file name; a `subdir` that is not a string.
+    pub fn new(
+        index_json: &[u8],
+        sha256: &str,
+        md5: &str,
+        size: u64,
+    ) -> Result<(Record, Claims), RecordError> {
+        let Json::Object(mut fields) = json::parse(index_json)? else {
+            return Err(RecordError::NotAnObject);
+        };
+        let claims = Claims::of(&fields)?;
+        for key in DROPPED.iter().chain(&OF_THE_INDEX) {
+            fields.remove(*key);
+        }
+        fields.insert("sha256".to_owned(), Json::String(sha256.to_owned()));
+        fields.insert("md5".to_owned(), Json::String(md5.to_owned()));
+        fields.insert("size".to_owned(), Json::Number(size.to_string()));
+        Ok((Record::of_fields(&fields), claims))
+    }
+
+    fn of_fields(fields: &Object) -> Record {
+        let mut pieces = ["", "", "", ""].map(String::from);
+        for (key, value) in fields {
+            let passed = [INDEXED_TIMESTAMP, SIG, SIGNATURE]
+                .iter()
+                .filter(|k| key.as_str() > **k)
+                .count();
+            if let Some(piece) = pieces.get_mut(passed) {
+                if !piece.is_empty() {
+                    piece.push(',');
+                }
+                json::write_string(piece, key);
+                piece.push(':');
+                piece.push_str(&value.compact());
+            }
+        }
+        Record {
+            pieces: pieces.join("\n"),
+        }
+    }
+
+    /// The form in which a cache keeps the record.
+    pub fn stored(&self) -> &str {
+        &self.pieces
+    }
+
+    /// Takes a record back from [`Record::stored`].
+    ///
+    /// # Errors
+    /// When the text is not of that form.
+    pub fn from_stored(text: String) -> Result<Record, RecordError> {
+        let sound = text.is_ascii() && text.bytes().filter(|b| *b == b'\n').count() == 3;
+        if sound {
+            Ok(Record { pieces: text })
+        } else {
+            Err(RecordError::Pieces)
+        }
+    }
+
+    /// The record as it stands in an index: compact JSON with sorted keys.
+    ///
+    /// # Errors
+    /// Only when a record that came from a cache is broken.
+    pub fn published(&self, additions: &Additions) -> Result<String, RecordError> {
+        let text = self.splice(additions);
+        if additions.carried.is_empty() {
+            return Ok(text);
+        }
+        let Json::Object(mut fields) = json::parse(text.as_bytes())? else {
+            return Err(RecordError::Pieces);
+        };
+        for (key, value) in &additions.carried {
+            fields.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        Ok(Json::Object(fields).compact())
+    }
+
+    fn splice(&self, additions: &Additions) -> String {
+        let mut out = String::with_capacity(self.pieces.len().saturating_add(600));
+        let mut pieces = self.pieces.split('\n');
+        let put = |out: &mut String, member: &str| {
+            if !member.is_empty() {
+                out.push(if out.is_empty() { '{' } else { ',' });
+                out.push_str(member);
+            }
+        };
+        put(&mut out, pieces.next().unwrap_or_default());
+        put(
+            &mut out,
+            &format!("\"{INDEXED_TIMESTAMP}\":{}", additions.indexed_timestamp),
+        );
+        put(&mut out, pieces.next().unwrap_or_default());
+        if additions.signature.is_some() {
+            put(&mut out, "\"sig\":\".\"");
+        }
+        put(&mut out, pieces.next().unwrap_or_default());
+        if let Some(signature) = &additions.signature {
+            put(
+                &mut out,
+                &format!("\"{SIGNATURE}\":{}", signature.json().compact()),
+            );
+        }
+        put(&mut out, pieces.next().unwrap_or_default());
+        out.push('}');
+        out
+    }
+}
+
+impl SignatureNote {
+    fn json(&self) -> Json {
+        let text = |text: &str| Json::String(text.to_owned());
+        let mut fields = Object::from([
+            ("key".to_owned(), text(self.key.as_str())),
+            ("scheme".to_owned(), text(SCHEME)),
+        ]);
+        match &self.fingerprint {
+            Some(fingerprint) => {
+                fields.insert("fingerprint".to_owned(), text(&fingerprint.to_string()))
+            }
+            None => fields.insert("verified".to_owned(), Json::Bool(false)),
+        };
+        if let Some(value) = &self.value {
+            fields.insert("value".to_owned(), text(value));
+        }
+        Json::Object(fields)
+    }
+}
+
+impl Claims {
+    fn of(fields: &Object) -> Result<Claims, RecordError> {
+        let name = required(fields, "name")?;
+        let version = required(fields, "version")?;
+        let build = required(fields, "build")?;
+        let subdir = match fields.get("subdir") {
+            None | Some(Json::Null) => None,
+            Some(Json::String(subdir)) => Some(subdir.clone()),
+            Some(_) => {
+                return Err(RecordError::WrongType {
+                    key: "subdir",
+                    expected: "a string",
+                });
+            }
+        };
+        Ok(Claims {
+            stem: format!("{name}-{version}-{build}"),
+            subdir,
+            timestamp: fields
+                .get("timestamp")
+                .and_then(Json::as_i64)
+                .map(milliseconds),
+        })
+    }
+
+    /// How the claims contradict the place where the package lies; `None` when they agree (CEP 26).
+    pub fn mismatch(&self, stem: &str, subdir: &str) -> Option<String> {
+        if self.stem != stem {
+            let (says, printable) = (&self.stem, stem.escape_debug());
+            return Some(format!(
+                "its metadata says {says}, its file name says {printable}"
+            ));
+        }
+        let says = self.subdir.as_ref().filter(|says| *says != subdir)?;
+        let says = says.escape_debug();
+        Some(format!(
+            "its metadata says that it is for {says}, and it lies in {subdir}"
+        ))
+    }
+}
+
+fn milliseconds(timestamp: i64) -> i64 {
+    if (0..=LAST_SECOND).contains(&timestamp) {
+        timestamp.saturating_mul(1_000)
+    } else {
+        timestamp
+    }
+}
+
+fn required<'a>(fields: &'a Object, key: &'static str) -> Result<&'a str, RecordError> {
+    let value = fields.get(key).ok_or(RecordError::Missing(key))?;
+    let text = value.as_str().ok_or(RecordError::WrongType {
+        key,
+        expected: "a string",
+    })?;
+    if text.is_empty() {
+        return Err(RecordError::WrongType {
+            key,
+            expected: "a string of at least one character",
+        });
+    }
+    match text
+        .chars()
+        .find(|c| is_deceptive(*c) || matches!(c, '/' | '\\'))
+    {
+        Some(character) => Err(RecordError::Character { key, character }),
+        None => Ok(text),
+    }
+}
+
+/// Characters that don't show, or change how what follows them shows: controls, white space, line
+/// separators, bidirectional and other invisible format characters (Unicode TR 36).
+pub fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || c.is_whitespace()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const INDEX: &str = r#"{"name":"a","version":"1","build":"0","build_number":0,"depends":["z","b >=1"],
+        "subdir":"noarch","arch":"x","platform":"linux","unknown":[1.50,1e3],"md5":"liar","size":-1,
+        "sig":"x","signature":{},"indexed_timestamp":5,"attestations_sha256":"x","timestamp":1763795000000}"#;
+
+    fn record(index: &str) -> Result<(Record, Claims), RecordError> {
+        Record::new(index.as_bytes(), "aa", "bb", 7)
+    }
+
+    fn note() -> SignatureNote {
+        SignatureNote {
+            key: KeyName::parse("MyKey").unwrap(),
+            fingerprint: None,
+            value: Some("AAAA".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_record_keeps_all_but_what_the_index_owns() {
+        let (record, claims) = record(INDEX).unwrap();
+        let additions = Additions {
+            indexed_timestamp: 9,
+            ..Additions::default()
+        };
+        assert_eq!(
+            record.published(&additions).unwrap(),
+            r#"{"build":"0","build_number":0,"depends":["z","b >=1"],"indexed_timestamp":9,"md5":"bb","name":"a","sha256":"aa","size":7,"subdir":"noarch","timestamp":1763795000000,"unknown":[1.5,1000.0],"version":"1"}"#
+        );
+        assert_eq!(claims.stem, "a-1-0");
+        assert_eq!(claims.timestamp, Some(1_763_795_000_000));
+    }
+
+    #[test]
+    fn additions_sort_in_among_any_keys() {
+        let (record, _) =
+            record(r#"{"name":"a","version":"1","build":"0","sigma":1,"si":2,"sig0":3,"indexed":4,"ü":5,"zz":6,"A":7}"#)
+                .unwrap();
+        let carried = Object::from([
+            ("signatures".to_owned(), Json::Null),
+            ("name".to_owned(), Json::Null),
+        ]);
+        for carried in [Object::new(), carried] {
+            let additions = Additions {
+                indexed_timestamp: 9,
+                signature: Some(note()),
+                carried,
+            };
+            let text = record.published(&additions).unwrap();
+            let parsed = json::parse(text.as_bytes()).unwrap();
+            assert_eq!(
+                parsed.compact(),
+                text,
+                "the splice is what a whole print would be"
+            );
+            assert!(text.contains(
+                r#""signature":{"key":"MyKey","scheme":"rsa-pss-sha256","value":"AAAA","verified":false}"#
+            ));
+            assert!(text.contains(r#""sig":".""#) && text.contains(r#""name":"a""#));
+        }
+    }
+
+    #[test]
+    fn the_stored_form_comes_back() {
+        let (record, _) = record(INDEX).unwrap();
+        assert_eq!(
+            Record::from_stored(record.stored().to_owned()).unwrap(),
+            record
+        );
+        for broken in ["", "a\nb", "\n\n\nü"] {
+            assert!(Record::from_stored(broken.to_owned()).is_err());
+        }
+    }
+
+    #[test]
+    fn metadata_that_breaks_a_rule_is_refused() {
+        for (index, says) in [
+            ("[]", "not a JSON object"),
+            (r#"{"version":"1","build":"0"}"#, "no \"name\""),
+            (
+                r#"{"name":"a","version":1,"build":"0"}"#,
+                "\"version\" in info/index.json is not a string",
+            ),
+            (r#"{"name":"a","version":"1","build":null}"#, "\"build\""),
+            (
+                r#"{"name":"","version":"1","build":"0"}"#,
+                "at least one character",
+            ),
+            (r#"{"name":"a/b","version":"1","build":"0"}"#, "'/'"),
+            (r#"{"name":"a\u0000","version":"1","build":"0"}"#, "\\0"),
+            (
+                r#"{"name":"a\u202eb","version":"1","build":"0"}"#,
+                "\\u{202e}",
+            ),
+            (
+                r#"{"name":"a","version":"1","build":"0","subdir":7}"#,
+                "\"subdir\"",
+            ),
+            (
+                r#"{"name":"a","name":"b","version":"1","build":"0"}"#,
+                "duplicate key",
+            ),
+        ] {
+            let said = record(index).unwrap_err().to_string();
+            assert!(said.contains(says), "{index}: {said}");
+        }
+    }
+
+    #[test]
+    fn claims_are_held_against_the_place() {
+        let (_, claims) = record(INDEX).unwrap();
+        assert_eq!(claims.mismatch("a-1-0", "noarch"), None);
+        assert!(claims.mismatch("a-1-1", "noarch").is_some());
+        assert!(claims.mismatch("a-1-0", "linux-64").is_some());
+        let (_, legacy) = record(r#"{"name":"a","version":"1","build":"0"}"#).unwrap();
+        assert_eq!(legacy.mismatch("a-1-0", "linux-64"), None);
+    }
+
+    #[test]
+    fn timestamps_in_seconds_are_seen_as_such() {
+        for (raw, read) in [
+            ("1542814864", 1_542_814_864_000),
+            ("1542814864621", 1_542_814_864_621),
+            ("-5", -5),
+        ] {
+            let index = format!(r#"{{"name":"a","version":"1","build":"0","timestamp":{raw}}}"#);
+            assert_eq!(record(&index).unwrap().1.timestamp, Some(read));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What an earlier run published. Owns reading an index back; must not judge what follows from it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{REPODATA, REPODATA_FROM_PACKAGES};
+use crate::error::Error;
+use crate::json::{self, Json, Object};
+use crate::keys::{Fingerprint, KeyName};
+
+/// Keys that other tools put into a published record, and that stay while the package is the same.
+const CARRIED: [&str; 2] = ["signatures", "attestations_sha256"];
+
+/// An index as it stands in the channel. Borrows the file's text.
+#[derive(Debug, Default)]
+pub struct Published<'a> {
+    /// Whether sigindex wrote it: only then do its hashes bind.
+    pub by_sigindex: bool,
+    /// The records, by file name.
+    pub records: HashMap<String, PublishedRecord<'a>>,
+    /// The keys that made the signatures in it.
+    pub signing_keys: BTreeMap<Fingerprint, (KeyName, u32)>,
+    /// What conda-content-trust put at the top: signatures by file name.
+    pub signatures: Object,
+}
+
+/// One package as it was published.
+#[derive(Debug, Clone)]
+pub struct PublishedRecord<'a> {
+    /// The record, as it stands.
+    pub text: &'a str,
+    /// The file's SHA-256, in lower-case hex.
+    pub sha256: Option<String>,
+    /// When an index first saw it, in Unix milliseconds (CEP 47).
+    pub indexed_timestamp: Option<i64>,
+    /// Keys from elsewhere.
+    pub carried: Object,
+}
+
+#[derive(Deserialize)]
+struct Text<'a> {
+    #[serde(default)]
+    info: Info,
+    #[serde(borrow, default)]
+    packages: HashMap<String, &'a RawValue>,
+    #[serde(borrow, default, rename = "packages.conda")]
+    packages_conda: HashMap<String, &'a RawValue>,
+    #[serde(borrow, default)]
+    signatures: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+struct Info {
+    #[serde(default)]
+    generator: Option<serde_json::Value>,
+    #[serde(default)]
+    signing_keys: Option<serde_json::Value>,
+}
+
+impl Info {
+    fn signing_keys(&self) -> BTreeMap<Fingerprint, (KeyName, u32)> {
+        let members = self
+            .signing_keys
+            .as_ref()
+            .and_then(|keys| keys.as_object())
+            .into_iter()
+            .flatten();
+        members
+            .filter_map(|(fingerprint, about)| {
+                let name = KeyName::parse(about.get("name")?.as_str()?).ok()?;
+                let bits = u32::try_from(about.get("bits")?.as_u64()?).ok()?;
+                Some((Fingerprint::parse(fingerprint).ok()?, (name, bits)))
+            })
+            .collect()
+    }
+}
+
+/// The few keys of a record that are looked at. Other indexers may have put anything there.
+#[derive(Deserialize)]
+struct Glance<'a> {
+    #[serde(default)]
+    sha256: Option<serde_json::Value>,
+    #[serde(default)]
+    indexed_timestamp: Option<serde_json::Value>,
+    #[serde(borrow, default)]
+    signatures: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    attestations_sha256: Option<&'a RawValue>,
+}
+
+impl<'a> Published<'a> {
+    /// The files that may tell what was published, the telling one first.
+    pub const FILES: [&'static str; 2] = [REPODATA_FROM_PACKAGES, REPODATA];
+
+    /// Reads an index.
+    ///
+    /// # Errors
+    /// When it isn't JSON of an index's form.
+    pub fn parse(path: &str, text: &'a [u8]) -> Result<Published<'a>, Error> {
+        let fail = |cause| Error::BrokenIndex {
+            path: path.to_owned(),
+            cause,
+        };
+        let text: Text<'a> = serde_json::from_slice(text).map_err(fail)?;
+        let records = text.packages.into_iter().chain(text.packages_conda);
+        let signatures = text
+            .signatures
+            .and_then(|raw| json::parse(raw.get().as_bytes()).ok());
+        Ok(Published {
+            by_sigindex: text.info.generator.as_ref().and_then(|v| v.as_str()) == Some("sigindex"),
+            signing_keys: text.info.signing_keys(),
+            records: records
+                .map(|(name, raw)| Ok((name, PublishedRecord::glance(raw.get())?)))
+                .collect::<Result<_, _>>()
+                .map_err(fail)?,
+            signatures: match signatures {
+                Some(Json::Object(signatures)) => signatures,
+                _ => Object::new(),
+            },
+        })
+    }
+}
+
+impl<'a> PublishedRecord<'a> {
+    fn glance(text: &'a str) -> Result<PublishedRecord<'a>, serde_json::Error> {
+        let glance: Glance<'a> = serde_json::from_str(text)?;
+        let carried = CARRIED
+            .into_iter()
+            .zip([glance.signatures, glance.attestations_sha256]);
+        Ok(PublishedRecord {
+            text,
+            sha256: glance
+                .sha256
+                .and_then(|value| value.as_str().map(str::to_ascii_lowercase)),
+            indexed_timestamp: glance.indexed_timestamp.and_then(|value| value.as_i64()),
+            carried: carried
+                .filter_map(|(key, raw)| {
+                    Some((key.to_owned(), json::parse(raw?.get().as_bytes()).ok()?))
+                })
+                .collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn an_index_of_any_tool_is_read() {
+        let text = br#"{"info":{"generator":"sigindex"},"packages":{"a.tar.bz2":{"sha256":"AB","indexed_timestamp":5,
+            "signatures":{"k":1},"attestations_sha256":null}},"packages.conda":{"b.conda":{"sha256":7}},
+            "signatures":{"a.tar.bz2":{}},"unknown":[]}"#;
+        let published = Published::parse("x", text).unwrap();
+        assert!(published.by_sigindex);
+        let a = &published.records["a.tar.bz2"];
+        assert_eq!(
+            (a.sha256.as_deref(), a.indexed_timestamp),
+            (Some("ab"), Some(5))
+        );
+        assert!(
+            a.carried.contains_key("signatures") && !a.carried.contains_key("attestations_sha256")
+        );
+        assert_eq!(published.records["b.conda"].sha256, None);
+        assert!(published.signatures.contains_key("a.tar.bz2"));
+        assert!(!Published::parse("x", b"{}").unwrap().by_sigindex);
+    }
+
+    #[test]
+    fn what_is_no_index_is_an_error() {
+        for text in [
+            &b""[..],
+            b"[]",
+            b"{\"packages\":[]}",
+            b"{\"packages\":{\"a\":1}}",
+            b"{\"info\":{}",
+            b"\xff",
+        ] {
+            assert!(
+                Published::parse("noarch/repodata.json", text)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("noarch/")
+            );
+        }
+    }
+}

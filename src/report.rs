@@ -1,0 +1,286 @@
+//! Report: what a run did. Owns the counts, the lists and their two forms, text and JSON; must not
+//! print, nor know how the run was carried out.
+
+use std::fmt::{self, Display, Write as _};
+
+use serde::Serialize;
+
+/// How many names of a kind are shown before the rest is only counted.
+const SHOWN: usize = 20;
+
+/// What one run of `index` did, or would do.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// The channel's folder.
+    pub channel: String,
+    /// Whether this only says what would be done.
+    pub dry_run: bool,
+    /// Whether the index that is served now is this run's.
+    pub published: bool,
+    /// Why nothing was published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_published: Option<String>,
+    /// How many of everything.
+    pub counts: Counts,
+    /// Packages that are new in the index.
+    pub added: Vec<String>,
+    /// Packages that were signed.
+    pub signed: Vec<String>,
+    /// Packages whose bytes changed since they were published, and that were taken all the same.
+    pub replaced: Vec<String>,
+    /// Packages that left the index, because their file is gone.
+    pub removed: Vec<String>,
+    /// Packages that are listed without a signature.
+    pub unsigned: Vec<String>,
+    /// Packages that are listed with a signature whose key isn't known.
+    pub unverified: Vec<String>,
+    /// Packages that were left out.
+    pub refused: Vec<Refused>,
+    /// Files that were written or removed, packages' signatures aside.
+    pub files: Vec<String>,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+    /// Seconds from start to end.
+    pub seconds: f64,
+}
+
+/// How many packages, and of which kind.
+#[derive(Debug, Default, Serialize)]
+pub struct Counts {
+    /// In the index.
+    pub listed: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Signed in this run.
+    pub signed: usize,
+    /// With a valid signature that was there before.
+    pub kept: usize,
+    /// Known from an earlier run and not opened.
+    pub reused: usize,
+    /// Opened and read.
+    pub opened: usize,
+    /// New in the index.
+    pub added: usize,
+    /// Taken with other bytes than those published.
+    pub replaced: usize,
+    /// Gone from the index with their file.
+    pub removed: usize,
+    /// Listed without a signature.
+    pub unsigned: usize,
+    /// Listed with a signature by an unknown key.
+    pub unverified: usize,
+    /// Left out.
+    pub refused: usize,
+    /// Bytes that the signatures add to the index.
+    pub signature_bytes: u64,
+}
+
+/// A package that was left out of the index.
+#[derive(Debug, Clone, Serialize)]
+pub struct Refused {
+    /// Its path in the channel.
+    pub package: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is in the index.
+    Published,
+    /// Published, but some packages were refused.
+    PublishedInPart,
+    /// Nothing was published.
+    Failed,
+}
+
+impl Report {
+    /// How the run ended, or how the real run would.
+    pub fn outcome(&self) -> Outcome {
+        match () {
+            () if self.not_published.is_some() => Outcome::Failed,
+            () if self.refused.is_empty() => Outcome::Published,
+            () => Outcome::PublishedInPart,
+        }
+    }
+
+    /// Brings the counts in line with the lists, and the lists in order.
+    pub fn settle(&mut self) {
+        let lists = [
+            (&mut self.added, &mut self.counts.added),
+            (&mut self.signed, &mut self.counts.signed),
+            (&mut self.replaced, &mut self.counts.replaced),
+            (&mut self.removed, &mut self.counts.removed),
+            (&mut self.unsigned, &mut self.counts.unsigned),
+            (&mut self.unverified, &mut self.counts.unverified),
+        ];
+        for (list, count) in lists {
+            list.sort();
+            *count = list.len();
+        }
+        self.refused.sort_by(|a, b| a.package.cmp(&b.package));
+        self.counts.refused = self.refused.len();
+    }
+
+    /// The report for a person. With `all`, long lists are shown whole.
+    pub fn text(&self, all: bool) -> String {
+        let mut out = String::new();
+        let would = |done: &'static str, plan: &'static str| if self.dry_run { plan } else { done };
+        let limit = if all { usize::MAX } else { SHOWN };
+        let names = |names: &[String]| names.to_vec();
+        self.list(
+            &mut out,
+            limit,
+            would("refused", "would be refused"),
+            &self.refusals(),
+        );
+        let quiet = if all { usize::MAX } else { 0 };
+        let few = if self.added.len() > SHOWN {
+            quiet
+        } else {
+            limit
+        };
+        self.list(
+            &mut out,
+            few,
+            would("added", "would be added"),
+            &names(&self.added),
+        );
+        self.list(
+            &mut out,
+            limit,
+            would("replaced", "would be replaced"),
+            &names(&self.replaced),
+        );
+        self.list(
+            &mut out,
+            limit,
+            would("removed", "would be removed"),
+            &names(&self.removed),
+        );
+        self.list(
+            &mut out,
+            quiet,
+            would("written", "would be written"),
+            &names(&self.files),
+        );
+        // Writing into a String can't fail.
+        let _ = write!(out, "{}", self.summary());
+        out
+    }
+
+    fn refusals(&self) -> Vec<String> {
+        self.refused
+            .iter()
+            .map(|one| format!("{}: {}", one.package, one.reason))
+            .collect()
+    }
+
+    fn list(&self, out: &mut String, limit: usize, title: &str, names: &[String]) {
+        if names.is_empty() || limit == 0 {
+            return;
+        }
+        let _ = writeln!(out, "{title}:");
+        for name in names.iter().take(limit) {
+            let _ = writeln!(out, "  {name}");
+        }
+        if let Some(more @ 1..) = names.len().checked_sub(limit) {
+            let _ = writeln!(out, "  and {more} more (-v or --json lists them)");
+        }
+    }
+
+    fn summary(&self) -> Summary<'_> {
+        Summary(self)
+    }
+}
+
+struct Summary<'a>(&'a Report);
+
+impl Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = &self.0.counts;
+        let size = indicatif::HumanBytes(counts.bytes);
+        let packages = plural(counts.listed, "package");
+        writeln!(
+            f,
+            "{packages} ({size}): {} signed, {} kept, {} unsigned, {} unverified",
+            counts.signed, counts.kept, counts.unsigned, counts.unverified
+        )?;
+        writeln!(
+            f,
+            "{} reused from the cache, {} opened; {} added, {} replaced, {} removed, {} refused",
+            counts.reused,
+            counts.opened,
+            counts.added,
+            counts.replaced,
+            counts.removed,
+            counts.refused
+        )?;
+        if counts.signature_bytes > 5_000_000 {
+            let size = indicatif::HumanBytes(counts.signature_bytes);
+            writeln!(
+                f,
+                "the signatures add {size} to the index; --signatures detached leaves them out"
+            )?;
+        }
+        let seconds = self.0.seconds;
+        match (&self.0.not_published, self.0.dry_run) {
+            (Some(why), false) => writeln!(f, "nothing was published: {why} ({seconds:.2} s)"),
+            (Some(why), true) => writeln!(f, "nothing would be published: {why} ({seconds:.2} s)"),
+            (None, _) => {
+                let files = plural(self.0.files.len(), "file");
+                match (self.0.files.is_empty(), self.0.dry_run) {
+                    (true, _) => writeln!(f, "the index is up to date ({seconds:.2} s)"),
+                    (false, true) => writeln!(f, "would write {files} ({seconds:.2} s)"),
+                    (false, false) => writeln!(f, "published {files} in {seconds:.2} s"),
+                }
+            }
+        }
+    }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_names_what_matters_and_counts_the_rest() {
+        let mut report = Report {
+            added: (0..30).map(|n| format!("noarch/a-{n}-0.conda")).collect(),
+            removed: (0..25)
+                .map(|n| format!("noarch/r-{n:02}-0.conda"))
+                .collect(),
+            refused: vec![Refused {
+                package: "noarch/bad.conda".into(),
+                reason: "is empty".into(),
+            }],
+            ..Report::default()
+        };
+        report.settle();
+        let text = report.text(false);
+        assert!(
+            text.contains("noarch/bad.conda: is empty") && text.contains("and 5 more"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("noarch/a-1-0.conda")
+                && report.text(true).contains("noarch/a-1-0.conda")
+        );
+        assert!(
+            text.contains("30 added, 0 replaced, 25 removed, 1 refused"),
+            "{text}"
+        );
+        assert_eq!(report.outcome(), Outcome::PublishedInPart);
+        report.not_published = Some("why".into());
+        assert_eq!(report.outcome(), Outcome::Failed);
+    }
+}

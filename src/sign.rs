@@ -1,0 +1,212 @@
+//! `FILE.sig` for any file. Owns the order: look at the signature that is there, read the file once,
+//! sign, log, write. Knows nothing of channels.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::index::{SigningKey, hex, read_sig};
+use crate::keys::Keyring;
+use crate::package::{self, PackageError, ReadOptions};
+use crate::progress::Progress;
+use crate::signature::{self, Check, Signature};
+use crate::signing_log::{Signed, SigningLog};
+use crate::storage::{Change, Links, LocalStorage, Storage};
+use crate::verify::place_of;
+
+/// What signing works with.
+pub struct Tools<'a> {
+    /// The public keys.
+    pub keyring: &'a Keyring,
+    /// The private key.
+    pub key: &'a SigningKey<'a>,
+    /// The smallest key that counts, in bits.
+    pub min_bits: u32,
+    /// Overwrite signatures that are invalid, unknown, or by another key.
+    pub force: bool,
+    /// Where signatures are logged.
+    pub log: Option<&'a mut SigningLog>,
+    /// The threads.
+    pub pool: &'a ThreadPool,
+    /// What people see meanwhile.
+    pub progress: &'a Progress,
+    /// Set when the run is to stop soon.
+    pub cancelled: &'a AtomicBool,
+}
+
+/// What became of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Signed now.
+    Signed,
+    /// A valid signature was there.
+    Kept,
+    /// It is a signature itself.
+    Skipped,
+    /// It was not signed, and why.
+    Failed(String),
+}
+
+/// A signature that has yet to be written.
+struct Made {
+    signature: Signature,
+    sha256: [u8; 32],
+}
+
+/// Signs files; gives what became of each, in their order.
+///
+/// # Errors
+/// When no file can be signed at all, a signature or the log can't be written, or the run was interrupted.
+pub fn sign(files: &[PathBuf], mut tools: Tools<'_>) -> Result<Vec<Outcome>, Error> {
+    // The passphrase is asked for before the bars begin.
+    if files.iter().any(|file| !with_suffix(file).exists()) {
+        tools.key.signer()?;
+    }
+    tools
+        .progress
+        .start(u64::try_from(files.len()).unwrap_or(u64::MAX), 0);
+    let results = tools.pool.install(|| {
+        let one = |file: &PathBuf| {
+            let result = sign_one(file, &tools);
+            tools.progress.package();
+            result
+        };
+        files.par_iter().map(one).collect::<Result<Vec<_>, _>>()
+    });
+    tools.progress.finish();
+    let mut outcomes = Vec::new();
+    let mut made = Vec::new();
+    for (file, result) in files.iter().zip(results?) {
+        let (outcome, new) = result;
+        outcomes.push(outcome);
+        made.extend(new.map(|new| (file, new)));
+    }
+    write(&made, &mut tools)?;
+    Ok(outcomes)
+}
+
+fn with_suffix(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".sig");
+    name.into()
+}
+
+fn sign_one(file: &Path, tools: &Tools<'_>) -> Result<(Outcome, Option<Made>), Error> {
+    if file.extension().is_some_and(|extension| extension == "sig") {
+        return Ok((Outcome::Skipped, None));
+    }
+    let failed = |why: String| Ok((Outcome::Failed(why), None));
+    if file.is_dir() {
+        return failed(
+            "is a folder; sign the packages of a channel with `sigindex FOLDER`".to_owned(),
+        );
+    }
+    let (storage, name) = match place_of(file) {
+        Ok(place) => place,
+        Err(why) => return failed(why),
+    };
+    let sha256 = match digest(&storage, &name, tools)? {
+        Ok(sha256) => sha256,
+        Err(why) => return failed(why),
+    };
+    match standing(&storage, &name, &sha256, tools)? {
+        Some(Outcome::Kept) => return Ok((Outcome::Kept, None)),
+        Some(outcome) if !tools.force => return Ok((outcome, None)),
+        _ => {}
+    }
+    let signature = signature::sign(tools.key.signer()?, &sha256).map_err(|error| Error::Sign {
+        path: file.display().to_string(),
+        cause: error.to_string(),
+    })?;
+    Ok((Outcome::Signed, Some(Made { signature, sha256 })))
+}
+
+/// The file's SHA-256; the inner error is the file's own.
+fn digest(
+    storage: &LocalStorage,
+    name: &str,
+    tools: &Tools<'_>,
+) -> Result<Result<[u8; 32], String>, Error> {
+    let options = ReadOptions {
+        check_archives: false,
+        cancelled: tools.cancelled,
+        progress: &|count| tools.progress.bytes(count),
+    };
+    let open = match storage.open(name, Links::Follow) {
+        Ok((open, _)) => open,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    match package::digest(&open, &options) {
+        Ok(digests) => Ok(Ok(digests.sha256)),
+        Err(PackageError::Cancelled) => Err(Error::Interrupted),
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+/// What the signature that is there makes of a file; `None` when there is none.
+fn standing(
+    storage: &LocalStorage,
+    name: &str,
+    sha256: &[u8; 32],
+    tools: &Tools<'_>,
+) -> Result<Option<Outcome>, Error> {
+    let path = format!("{name}.sig");
+    if matches!(storage.open(&path, Links::Follow), Err(error) if error.is_absent()) {
+        return Ok(None);
+    }
+    let parsed = read_sig(storage, &path)
+        .and_then(|(bytes, _)| Signature::parse(&bytes).map_err(|fault| fault.to_string()));
+    let why = match parsed {
+        Err(why) => why,
+        Ok(found) => match signature::check(&found, sha256, tools.keyring, tools.min_bits) {
+            Check::Valid { fingerprint, .. } => {
+                let ours =
+                    !tools.force || tools.key.signer()?.public_key().fingerprint() == fingerprint;
+                return Ok(Some(if ours {
+                    Outcome::Kept
+                } else {
+                    Outcome::Failed("is signed by another key".to_owned())
+                }));
+            }
+            other => other.to_string(),
+        },
+    };
+    Ok(Some(Outcome::Failed(format!(
+        "has a signature that does not hold: {why}; overwrite it with --force"
+    ))))
+}
+
+/// Logs the signatures, then puts them in place, folder by folder.
+fn write(made: &[(&PathBuf, Made)], tools: &mut Tools<'_>) -> Result<(), Error> {
+    if made.is_empty() {
+        return Ok(());
+    }
+    if let Some(log) = tools.log.as_deref_mut() {
+        let shown: Vec<String> = made
+            .iter()
+            .map(|(file, _)| file.display().to_string())
+            .collect();
+        let lines = made.iter().zip(&shown).map(|((_, made), file)| Signed {
+            file,
+            sha256: hex(&made.sha256),
+        });
+        log.append(tools.key.signer()?.public_key(), &lines.collect::<Vec<_>>())?;
+    }
+    let mut folders: BTreeMap<PathBuf, (LocalStorage, Vec<Change>)> = BTreeMap::new();
+    for (file, made) in made {
+        let path = file.display().to_string();
+        let (storage, name) = place_of(file).map_err(|cause| Error::Sign { path, cause })?;
+        let folder = folders
+            .entry(storage.root().to_owned())
+            .or_insert((storage, Vec::new()));
+        let (path, content) = (format!("{name}.sig"), made.signature.to_file_bytes());
+        folder.1.push(Change::Write { path, content });
+    }
+    folders
+        .into_values()
+        .try_for_each(|(storage, changes)| storage.apply(changes).map_err(Error::from))
+}

@@ -1,0 +1,87 @@
+//! The signing log: one JSON line for every signature that was made (`--signing-log`). Owns the file and
+//! the line's form; must not know why something was signed.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::json::{Json, Object};
+use crate::keys::PublicKey;
+
+/// An append-only file of JSON lines.
+#[derive(Debug)]
+pub struct SigningLog {
+    path: PathBuf,
+    file: File,
+}
+
+/// One signature that was made.
+#[derive(Debug)]
+pub struct Signed<'a> {
+    /// The file that was signed.
+    pub file: &'a str,
+    /// Its SHA-256, in lower-case hex.
+    pub sha256: String,
+}
+
+impl SigningLog {
+    /// Opens the log, or makes it with mode 0600.
+    ///
+    /// # Errors
+    /// When it can't be opened for appending.
+    pub fn open(path: &Path) -> Result<SigningLog, Error> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|cause| Error::File {
+                path: path.display().to_string(),
+                operation: "open the signing log",
+                cause,
+            })?;
+        Ok(SigningLog {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Appends a line for each signature and syncs the file, before the signatures are put in place.
+    ///
+    /// # Errors
+    /// When the lines can't be written.
+    pub fn append(&mut self, key: &PublicKey, signed: &[Signed<'_>]) -> Result<(), Error> {
+        let time = jiff::Timestamp::now().to_string();
+        let mut lines = String::new();
+        for one in signed {
+            lines.push_str(&line(&time, key, one).compact());
+            lines.push('\n');
+        }
+        self.file
+            .write_all(lines.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .map_err(|cause| Error::File {
+                path: self.path.display().to_string(),
+                operation: "append to the signing log",
+                cause,
+            })
+    }
+}
+
+fn line(time: &str, key: &PublicKey, signed: &Signed<'_>) -> Json {
+    let fields = [
+        ("time", time),
+        ("key", key.name().as_str()),
+        ("fingerprint", &key.fingerprint().to_string()),
+        ("file", signed.file),
+        ("sha256", &signed.sha256),
+    ];
+    Json::Object(
+        fields
+            .into_iter()
+            .map(|(key, text)| (key.to_owned(), Json::String(text.to_owned())))
+            .collect::<Object>(),
+    )
+}

@@ -1,0 +1,385 @@
+//! Where a channel lies. Owns the [`Storage`] seam and its vocabulary: what a listing says of a file,
+//! and a batch of changes. Knows nothing of packages, records or index files.
+
+mod local;
+mod lock;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+
+pub use local::{LocalStorage, is_own_temporary};
+pub use lock::{Lock, LockMode};
+
+/// A channel's place. Paths are relative to it, with `/` between their parts.
+pub trait Storage: Sync {
+    /// What stands in a folder, by name; an absent folder is an error of kind [`StorageError::is_absent`].
+    ///
+    /// # Errors
+    /// When the folder can't be read to its end.
+    fn list(&self, folder: &str) -> Result<Vec<Item>, StorageError>;
+
+    /// A file's identity, or `None` where there is nothing of that name. A symbolic link is followed as
+    /// in [`Storage::open`].
+    ///
+    /// # Errors
+    /// As [`Storage::open`].
+    fn stat(&self, path: &str) -> Result<Option<Stat>, StorageError>;
+
+    /// Opens a regular file for reading, without ever blocking on a FIFO or device.
+    ///
+    /// # Errors
+    /// When it isn't there, is no regular file, leads out of the channel, or is a symbolic link and
+    /// `links` says [`Links::Refuse`].
+    fn open(&self, path: &str, links: Links) -> Result<(File, Stat), StorageError>;
+
+    /// Carries out a batch: all contents are written beside their places and synced, then renamed in
+    /// order; then the folders are synced. Each file is the old one or the new one at any moment.
+    ///
+    /// # Errors
+    /// At the first failure; what was renamed before it stays, what was not leaves nothing behind.
+    fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError>;
+}
+
+/// A place where nothing is and nothing can be put: the output of a dry run that has not been made yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Nowhere;
+
+impl Nowhere {
+    fn absent(path: &str) -> StorageError {
+        let cause = io::Error::from(io::ErrorKind::NotFound);
+        StorageError::Io {
+            path: path.to_owned(),
+            operation: "find",
+            cause,
+        }
+    }
+}
+
+impl Storage for Nowhere {
+    fn list(&self, folder: &str) -> Result<Vec<Item>, StorageError> {
+        if folder.is_empty() {
+            Ok(Vec::new())
+        } else {
+            Err(Nowhere::absent(folder))
+        }
+    }
+
+    fn stat(&self, _path: &str) -> Result<Option<Stat>, StorageError> {
+        Ok(None)
+    }
+
+    fn open(&self, path: &str, _links: Links) -> Result<(File, Stat), StorageError> {
+        Err(Nowhere::absent(path))
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError> {
+        changes
+            .first()
+            .map_or(Ok(()), |change| Err(Nowhere::absent(change.path())))
+    }
+}
+
+/// What a listing says of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The name in its folder.
+    pub name: OsString,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a name in a folder is, a symbolic link not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A FIFO, socket or device.
+    Special,
+}
+
+/// Whether a symbolic link is followed (inside the channel) or refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// Followed, as long as it ends inside the channel.
+    Follow,
+    /// Refused.
+    Refuse,
+}
+
+/// What tells that a file is still the one that was read. Times in nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stat {
+    /// Bytes.
+    pub size: u64,
+    /// When the content was last written, as far as the owner says.
+    pub mtime: i64,
+    /// The inode's number.
+    pub inode: u64,
+    /// When the inode was last changed; can't be set by its owner.
+    pub ctime: i64,
+}
+
+/// One step of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Puts a file at a path, whatever stood there.
+    Write {
+        /// Where.
+        path: String,
+        /// The whole content.
+        content: Vec<u8>,
+    },
+    /// Takes a file away; one that is already gone is no error.
+    Remove {
+        /// Which.
+        path: String,
+    },
+}
+
+impl Change {
+    /// The path that it touches.
+    pub fn path(&self) -> &str {
+        match self {
+            Change::Write { path, .. } | Change::Remove { path } => path,
+        }
+    }
+}
+
+/// What went wrong with a file of the channel.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The operating system said no.
+    #[error("{path}: can't {operation}: {cause}{}", remedy(.cause))]
+    Io {
+        /// The file or folder.
+        path: String,
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed.
+        cause: io::Error,
+    },
+    /// A symbolic link that ends outside the channel.
+    #[error("{0}: the symbolic link leads out of the channel; put the file itself there")]
+    Outside(String),
+    /// A symbolic link where none is followed.
+    #[error(
+        "{0}: is a symbolic link, which is not followed here; remove it or put the file itself there"
+    )]
+    Link(String),
+    /// A FIFO, device, socket or folder where a file should be.
+    #[error("{0}: is not a regular file; remove it")]
+    NotAFile(String),
+    /// Someone else holds the lock.
+    #[error(
+        "{path}: the channel is being indexed by {holder}; wait for it to end, or let this run wait with --wait"
+    )]
+    Locked {
+        /// The lock file.
+        path: String,
+        /// Who holds it, as far as the kernel tells.
+        holder: String,
+    },
+    /// The file system knows no locks.
+    #[error(
+        "{path}: the file system can't lock files ({cause}); --no-lock goes without, when you make sure that no second run is under way"
+    )]
+    NoLocks {
+        /// The lock file.
+        path: String,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+}
+
+impl StorageError {
+    /// Whether there is simply nothing of that name.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, StorageError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// What to do about an error of the operating system.
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; check the owner and the mode of the file and its folders"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; mount it writable, or write elsewhere with --output"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and run again",
+        io::ErrorKind::NotADirectory => "; name a folder",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    fn read(storage: &LocalStorage, path: &str, links: Links) -> Result<String, StorageError> {
+        let (mut file, stat) = storage.open(path, links)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(stat.size, text.len() as u64);
+        Ok(text)
+    }
+
+    fn write(path: &str, content: &str) -> Change {
+        Change::Write {
+            path: path.to_owned(),
+            content: content.into(),
+        }
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_channel_alone() {
+        let outer = tempfile::tempdir().unwrap();
+        let root = outer.path().join("channel");
+        std::fs::create_dir_all(root.join("noarch")).unwrap();
+        std::fs::write(outer.path().join("secret"), "no").unwrap();
+        std::fs::write(root.join("noarch/real"), "yes").unwrap();
+        for (target, name) in [
+            ("real", "inside"),
+            ("../noarch/real", "round"),
+            ("../../secret", "outside"),
+            ("absent", "dangling"),
+            ("loop", "loop"),
+        ] {
+            symlink(target, root.join("noarch").join(name)).unwrap();
+        }
+        symlink(root.join("noarch/real"), root.join("noarch/absolute")).unwrap();
+        symlink(
+            outer.path().join("secret"),
+            root.join("noarch/absolute-outside"),
+        )
+        .unwrap();
+        let storage = LocalStorage::open(&root).unwrap();
+        for name in ["real", "inside", "round", "absolute"] {
+            let path = format!("noarch/{name}");
+            assert_eq!(read(&storage, &path, Links::Follow).unwrap(), "yes");
+            assert!(storage.stat(&path).unwrap().is_some());
+        }
+        for name in ["outside", "absolute-outside"] {
+            let error = read(&storage, &format!("noarch/{name}"), Links::Follow).unwrap_err();
+            assert!(matches!(error, StorageError::Outside(_)), "{error}");
+        }
+        for name in ["dangling", "loop"] {
+            assert!(read(&storage, &format!("noarch/{name}"), Links::Follow).is_err());
+        }
+        let error = read(&storage, "noarch/inside", Links::Refuse).unwrap_err();
+        assert!(matches!(error, StorageError::Link(_)), "{error}");
+    }
+
+    #[test]
+    fn a_fifo_does_not_hang() {
+        let root = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(root.path().join("pipe"))
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: no mkfifo here");
+            return;
+        }
+        let storage = LocalStorage::open(root.path()).unwrap();
+        assert!(matches!(
+            storage.open("pipe", Links::Follow),
+            Err(StorageError::NotAFile(_))
+        ));
+    }
+
+    #[test]
+    fn a_batch_replaces_and_removes_and_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        std::fs::write(root.path().join("elsewhere"), "kept").unwrap();
+        symlink("elsewhere", root.path().join("b")).unwrap();
+        let many: Vec<Change> = (0..50).map(|n| write(&format!("sub/{n}"), "x")).collect();
+        storage.apply(many).unwrap();
+        storage
+            .apply(vec![
+                write("sub/0", "new"),
+                write("b", "own"),
+                Change::Remove {
+                    path: "sub/1".into(),
+                },
+            ])
+            .unwrap();
+        storage
+            .apply(vec![Change::Remove {
+                path: "sub/1".into(),
+            }])
+            .unwrap();
+        assert_eq!(
+            std::fs::read_to_string(root.path().join("sub/0")).unwrap(),
+            "new"
+        );
+        assert_eq!(
+            std::fs::read_to_string(root.path().join("elsewhere")).unwrap(),
+            "kept"
+        );
+        assert_eq!(storage.list("sub").unwrap().len(), 49);
+        assert_eq!(storage.list("").unwrap().len(), 3);
+        // A rename onto a folder fails: nothing of the batch stays behind.
+        std::fs::create_dir(root.path().join("sub/folder")).unwrap();
+        assert!(storage.apply(vec![write("sub/folder", "x")]).is_err());
+        assert_eq!(storage.list("sub").unwrap().len(), 50);
+    }
+
+    #[test]
+    fn a_reader_sees_the_old_file_or_the_new_one() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        storage
+            .apply(vec![write("f", &"a".repeat(100_000))])
+            .unwrap();
+        let (mut open, _) = storage.open("f", Links::Refuse).unwrap();
+        storage
+            .apply(vec![write("f", &"b".repeat(50_000))])
+            .unwrap();
+        let mut text = String::new();
+        open.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "a".repeat(100_000));
+        assert_eq!(
+            read(&storage, "f", Links::Refuse).unwrap(),
+            "b".repeat(50_000)
+        );
+    }
+
+    #[test]
+    fn one_holds_the_lock_and_a_dead_holder_does_not() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let first = storage.lock(LockMode::Fail).unwrap();
+        let Err(refused) = storage.lock(LockMode::Fail) else {
+            panic!("locked twice")
+        };
+        assert!(
+            refused
+                .to_string()
+                .contains(&std::process::id().to_string())
+                || !cfg!(target_os = "linux"),
+            "{refused}"
+        );
+        drop(first);
+        storage.lock(LockMode::Fail).unwrap();
+        storage.lock(LockMode::Wait).unwrap();
+    }
+
+    #[test]
+    fn a_planted_lock_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        symlink("elsewhere", root.path().join(".sigindex.lock")).unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        assert!(storage.lock(LockMode::Fail).is_err());
+        assert!(!root.path().join("elsewhere").exists());
+    }
+}

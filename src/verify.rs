@@ -1,0 +1,184 @@
+//! THE MIRROR: is a file, or every package of a channel, signed by a key in the keys folder? Reads all
+//! of every file and never asks the cache. Judges signatures alone; writes nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::channel::{Channel, Selection};
+use crate::error::Error;
+use crate::index::read_sig;
+use crate::keys::Keyring;
+use crate::package::{self, Format, PackageError, ReadOptions};
+use crate::progress::Progress;
+use crate::signature::{Check, Signature, check};
+use crate::storage::{Kind, Links, LocalStorage, Storage};
+
+/// What verifying works with.
+pub struct Tools<'a> {
+    /// The public keys.
+    pub keyring: &'a Keyring,
+    /// The smallest key that counts, in bits.
+    pub min_bits: u32,
+    /// The threads.
+    pub pool: &'a ThreadPool,
+    /// What people see meanwhile.
+    pub progress: &'a Progress,
+    /// Set when the run is to stop soon.
+    pub cancelled: &'a AtomicBool,
+}
+
+/// One file, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// What came out.
+    pub verdict: Verdict,
+}
+
+/// What verifying a file gives. What can't be checked is an error, never valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Signed by a key in the keys folder.
+    Valid,
+    /// The signature does not hold for these bytes.
+    Invalid,
+    /// It can't be told, and why.
+    Error(String),
+}
+
+/// Verifies files, and every package of folders.
+///
+/// # Errors
+/// Only when the run was interrupted: everything else is a file's verdict.
+pub fn verify(targets: &[PathBuf], tools: &Tools<'_>) -> Result<Vec<Verified>, Error> {
+    let mut found = Vec::new();
+    for target in targets {
+        if target.is_dir() {
+            found.extend(packages_of(target));
+        } else {
+            found.push((target.clone(), None));
+        }
+    }
+    tools
+        .progress
+        .start(u64::try_from(found.len()).unwrap_or(u64::MAX), 0);
+    let verified = tools.pool.install(|| {
+        let one = |(file, fault): (PathBuf, Option<String>)| {
+            let verdict = match fault {
+                Some(why) => Verdict::Error(why),
+                None => verify_file(&file, tools)?,
+            };
+            tools.progress.package();
+            Ok(Verified { file, verdict })
+        };
+        found.into_par_iter().map(one).collect()
+    });
+    tools.progress.finish();
+    verified
+}
+
+/// Every package below a folder, be it a channel or one of its subdirs.
+fn packages_of(folder: &Path) -> Vec<(PathBuf, Option<String>)> {
+    let fault = |why: String| vec![(folder.to_owned(), Some(why))];
+    let listed = LocalStorage::open(folder).and_then(|storage| {
+        let here = storage.list("")?;
+        Ok((Channel::walk(&storage, &Selection::Standard)?, here))
+    });
+    let (channel, here) = match listed {
+        Ok(listed) => listed,
+        Err(error) => return fault(error.to_string()),
+    };
+    let mut found = Vec::new();
+    for item in here
+        .iter()
+        .filter(|item| matches!(item.kind, Kind::File | Kind::Link))
+    {
+        if item
+            .name
+            .to_str()
+            .is_some_and(|name| Format::of(name).is_some())
+        {
+            found.push((folder.join(&item.name), None));
+        }
+    }
+    for subdir in &channel.subdirs {
+        let packages = subdir
+            .packages
+            .iter()
+            .map(|file| (folder.join(file.path()), None));
+        found.extend(packages);
+        let refused = subdir
+            .refused
+            .iter()
+            .map(|(path, why)| (folder.join(path), Some(why.to_string())));
+        found.extend(refused);
+    }
+    found.sort();
+    if found.is_empty() {
+        fault("there is no package in it".to_owned())
+    } else {
+        found
+    }
+}
+
+fn verify_file(file: &Path, tools: &Tools<'_>) -> Result<Verdict, Error> {
+    let options = ReadOptions {
+        check_archives: false,
+        cancelled: tools.cancelled,
+        progress: &|count| tools.progress.bytes(count),
+    };
+    Ok(match signature_of(file) {
+        Err(why) => Verdict::Error(why),
+        Ok((signature, storage, name)) => {
+            let digests = match storage.open(&name, Links::Follow) {
+                Err(error) => return Ok(Verdict::Error(error.to_string())),
+                Ok((open, _)) => package::digest(&open, &options),
+            };
+            match digests {
+                Err(PackageError::Cancelled) => return Err(Error::Interrupted),
+                Err(error) => Verdict::Error(error.to_string()),
+                Ok(digests) => {
+                    match check(&signature, &digests.sha256, tools.keyring, tools.min_bits) {
+                        Check::Valid { .. } => Verdict::Valid,
+                        Check::Invalid(_) => Verdict::Invalid,
+                        other => Verdict::Error(other.to_string()),
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// Reads `FILE.sig`; gives the folder of both, and the file's name in it.
+fn signature_of(file: &Path) -> Result<(Signature, LocalStorage, String), String> {
+    let (storage, name) = place_of(file)?;
+    if matches!(storage.open(&name, Links::Follow), Err(error) if error.is_absent()) {
+        return Err("no such file".to_owned());
+    }
+    let path = format!("{name}.sig");
+    match storage.open(&path, Links::Follow) {
+        Err(error) if error.is_absent() => return Err(format!("no signature: {path} is missing")),
+        _ => {}
+    }
+    let (bytes, _) = read_sig(&storage, &path)?;
+    let signature = Signature::parse(&bytes).map_err(|fault| fault.to_string())?;
+    Ok((signature, storage, name))
+}
+
+/// The folder of a file that was named on the command line, and its name in it.
+pub(crate) fn place_of(file: &Path) -> Result<(LocalStorage, String), String> {
+    let name = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or("its name is not that of a file, in UTF-8")?;
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let storage = LocalStorage::open(folder).map_err(|error| error.to_string())?;
+    Ok((storage, name.to_owned()))
+}
