@@ -27,7 +27,8 @@ const CACHE_FILE: &str = "cache.db";
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The channel's folder: linux-64, noarch, … with packages in them
-    channel: PathBuf,
+    #[arg(required = true)]
+    channel: Option<PathBuf>,
     /// Take just this subdir, of any name (repeatable)
     #[arg(long, value_name = "NAME")]
     subdir: Vec<String>,
@@ -187,7 +188,7 @@ fn run_index(args: &Args) -> Result<Report, Error> {
     let config = config(args)?;
     let cancelled = stop_on_signals()?;
     let progress = args.verbosity.progress();
-    let source = LocalStorage::open(&args.channel)?;
+    let source = LocalStorage::open(channel(args)?)?;
     let output = output(args, &source)?;
     let target = output.as_deref().unwrap_or(&source);
     let _lock = lock(args, target)?;
@@ -217,6 +218,13 @@ fn run_index(args: &Args) -> Result<Report, Error> {
     let mut report = index::index(&config, tools)?;
     report.warnings.extend(note);
     Ok(report)
+}
+
+/// Clap demands the channel, except beside another verb.
+fn channel(args: &Args) -> Result<&Path, Error> {
+    args.channel
+        .as_deref()
+        .ok_or_else(|| Error::Usage("name a channel, or see --help".to_owned()))
 }
 
 fn print(args: &Args, report: &Report) {
@@ -257,7 +265,7 @@ fn config(args: &Args) -> Result<Config, Error> {
     });
     let names: Vec<SubdirName> = names.collect::<Result<_, _>>()?;
     Ok(Config {
-        channel: args.channel.display().to_string(),
+        channel: channel(args)?.display().to_string(),
         selection: if names.is_empty() {
             Selection::Standard
         } else {

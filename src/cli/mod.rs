@@ -23,6 +23,7 @@ use crate::error::Error;
 #[command(
     version,
     args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     arg_required_else_help = true,
     max_term_width = 100
 )]
@@ -30,7 +31,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    index: Option<index::Args>,
+    index: index::Args,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,14 +66,13 @@ pub fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(status::USAGE));
         }
     };
-    let result = match (cli.command, cli.index) {
-        (Some(Command::Index(args)), _) => index::run(&args),
-        (Some(Command::Keygen(args)), _) => keygen::run(&args),
-        (Some(Command::Sign(args)), _) => sign::run(&args),
-        (Some(Command::Verify(args)), _) => verify::run(&args),
-        (Some(Command::Keys(args)), _) => keys::run(&args),
-        (None, Some(args)) => index::run(&args),
-        (None, None) => Err(Error::Usage("name a channel, or see --help".to_owned())),
+    let result = match cli.command {
+        None => index::run(&cli.index),
+        Some(Command::Index(args)) => index::run(&args),
+        Some(Command::Keygen(args)) => keygen::run(&args),
+        Some(Command::Sign(args)) => sign::run(&args),
+        Some(Command::Verify(args)) => verify::run(&args),
+        Some(Command::Keys(args)) => keys::run(&args),
     };
     match result {
         Ok(status) => ExitCode::from(status),
