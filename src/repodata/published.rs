@@ -103,7 +103,7 @@ impl<'a> Published<'a> {
             path: path.to_owned(),
             cause,
         };
-        let text: Text<'a> = serde_json::from_slice(text).map_err(fail)?;
+        let text: Text<'a> = object(text).map_err(fail)?;
         let records = text.packages.into_iter().chain(text.packages_conda);
         let signatures = text
             .signatures
@@ -125,7 +125,7 @@ impl<'a> Published<'a> {
 
 impl<'a> PublishedRecord<'a> {
     fn glance(text: &'a str) -> Result<PublishedRecord<'a>, serde_json::Error> {
-        let glance: Glance<'a> = serde_json::from_str(text)?;
+        let glance: Glance<'a> = object(text.as_bytes())?;
         let carried = CARRIED
             .into_iter()
             .zip([glance.signatures, glance.attestations_sha256]);
@@ -141,6 +141,14 @@ impl<'a> PublishedRecord<'a> {
                 })
                 .collect(),
         })
+    }
+}
+
+/// Reads a JSON object; serde would take an array of the fields as well.
+fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
+    match text.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(text),
+        _ => Err(serde::de::Error::custom("it is not a JSON object")),
     }
 }
 
