@@ -72,7 +72,8 @@ impl Progress {
                     "bytes    {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec}",
                 ));
             }
-            Display::Lines if packages > 0 => {
+            // Where the bytes aren't known, as for a few files to verify, a line would only be noise.
+            Display::Lines if bytes > 0 => {
                 self.line(&format!(
                     "reading {} packages ({})",
                     HumanCount(packages),

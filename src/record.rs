@@ -1,6 +1,8 @@
 //! Record: the published metadata of one package. Owns what is taken from `info/index.json`, what is
 //! added, and what is checked; knows nothing of archives, signatures' validity, or index files.
 
+use std::sync::Arc;
+
 use crate::json::{self, Json, JsonError, Object};
 use crate::keys::{Fingerprint, KeyName};
 
@@ -35,7 +37,7 @@ const SCHEME: &str = "rsa-pss-sha256";
 /// printed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    pieces: String,
+    pieces: Arc<str>,
 }
 
 /// What a record says of its signature.
@@ -153,7 +155,7 @@ impl Record {
             }
         }
         Record {
-            pieces: pieces.join("\n"),
+            pieces: pieces.join("\n").into(),
         }
     }
 
@@ -169,7 +171,9 @@ impl Record {
     pub fn from_stored(text: String) -> Result<Record, RecordError> {
         let sound = text.is_ascii() && text.bytes().filter(|b| *b == b'\n').count() == 3;
         if sound {
-            Ok(Record { pieces: text })
+            Ok(Record {
+                pieces: text.into(),
+            })
         } else {
             Err(RecordError::Pieces)
         }

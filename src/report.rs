@@ -128,42 +128,49 @@ impl Report {
         let mut out = String::new();
         let would = |done: &'static str, plan: &'static str| if self.dry_run { plan } else { done };
         let limit = if all { usize::MAX } else { SHOWN };
-        let names = |names: &[String]| names.to_vec();
         self.list(
             &mut out,
             limit,
             would("refused", "would be refused"),
             &self.refusals(),
         );
-        let quiet = if all { usize::MAX } else { 0 };
+        let only_if_all = if all { usize::MAX } else { 0 };
         let few = if self.added.len() > SHOWN {
-            quiet
+            only_if_all
         } else {
             limit
         };
-        self.list(
-            &mut out,
-            few,
-            would("added", "would be added"),
-            &names(&self.added),
-        );
+        self.list(&mut out, few, would("added", "would be added"), &self.added);
         self.list(
             &mut out,
             limit,
             would("replaced", "would be replaced"),
-            &names(&self.replaced),
+            &self.replaced,
         );
         self.list(
             &mut out,
             limit,
             would("removed", "would be removed"),
-            &names(&self.removed),
+            &self.removed,
         );
         self.list(
             &mut out,
-            quiet,
+            limit,
+            would("unsigned", "would be unsigned"),
+            &self.unsigned,
+        );
+        self.list(
+            &mut out,
+            limit,
+            would("unverified", "would be unverified"),
+            &self.unverified,
+        );
+        let files = if self.dry_run { limit } else { only_if_all };
+        self.list(
+            &mut out,
+            files,
             would("written", "would be written"),
-            &names(&self.files),
+            &self.files,
         );
         // Writing into a String can't fail.
         let _ = write!(out, "{}", self.summary());

@@ -186,12 +186,13 @@ pub fn run(args: &Args) -> Result<u8, Error> {
 
 fn run_index(args: &Args) -> Result<Report, Error> {
     let config = config(args)?;
-    let cancelled = stop_on_signals()?;
     let progress = args.verbosity.progress();
     let source = LocalStorage::open(channel(args)?)?;
     let output = output(args, &source)?;
     let target = output.as_deref().unwrap_or(&source);
     let _lock = lock(args, target)?;
+    // Until here a signal just ends the process, a wait for the lock included.
+    let cancelled = stop_on_signals()?;
     let (mut cache, note) = cache(args, &source, target)?;
     let keys = Keys::open(&args.folder, &args.signing, &args.min_bits)?;
     let log = args
@@ -215,7 +216,9 @@ fn run_index(args: &Args) -> Result<Report, Error> {
         progress: &progress,
         cancelled: &cancelled,
     };
-    let mut report = index::index(&config, tools)?;
+    let result = index::index(&config, tools);
+    progress.finish();
+    let mut report = result?;
     report.warnings.extend(note);
     Ok(report)
 }

@@ -17,6 +17,7 @@ use crate::keys::{KeyName, Keyring};
 use crate::package::{self, PackageError, ReadOptions};
 use crate::progress::Progress;
 use crate::record::Record;
+use crate::repodata::PublishedRecord;
 use crate::signature::{self, Check, MAX_SIG_BYTES, Signature};
 use crate::storage::{Links, Stat, Storage};
 
@@ -150,7 +151,7 @@ impl Examiner<'_> {
         let verdict = self.verdict(shelf, file, &facts, signature);
         let sign = verdict == Verdict::Sign;
         let mut examined = self.conclude(shelf, file, stat, facts, verdict);
-        if sign && !self.config.dry_run {
+        if sign {
             self.sign(&mut examined)?;
         }
         Ok(Examined {
@@ -174,13 +175,15 @@ impl Examiner<'_> {
         facts: &Facts,
         signature: SigState,
     ) -> Verdict {
-        let published = shelf
-            .bound(&file.name)
-            .and_then(|published| published.sha256.as_deref());
+        // A published record without a digest vouches for nothing.
+        let sha256 = hex(&facts.sha256);
+        let same = |published: &PublishedRecord<'_>| published.sha256.as_ref() == Some(&sha256);
         let evidence = Evidence {
             path: &file.path(),
             sha256: &facts.sha256,
-            changed: published.is_some_and(|published| published != hex(&facts.sha256)),
+            changed: shelf
+                .bound(&file.name)
+                .is_some_and(|published| !same(published)),
             mismatch: facts.mismatch.as_deref(),
             signature,
         };
@@ -373,6 +376,9 @@ impl Examiner<'_> {
     }
 
     fn sign(&self, examined: &mut Examined) -> Result<(), Error> {
+        if self.config.dry_run {
+            return self.key.check();
+        }
         let Some(known) = &examined.known else {
             return Ok(());
         };

@@ -190,7 +190,6 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
             report.published = true;
         }
     }
-    progress.finish();
     report.seconds = started.elapsed().as_secs_f64();
     report.settle();
     Ok(report)
@@ -291,22 +290,18 @@ impl Run<'_> {
         examined
     }
 
-    /// Where it is known that something will be signed, the passphrase is asked for before the bars
-    /// begin; a dry run makes sure that the key is there.
+    /// Where it is known that something will be signed, the passphrase is asked for before the bars begin.
     fn open_key_early(&self, jobs: &[Job<'_>]) -> Result<(), Error> {
         let signs = |job: &Job<'_>| {
             let shelf = self.shelves.get(job.shelf);
             shelf.is_some_and(|shelf| shelf.place_of_sig(self.examiner.places, job.file).is_none())
         };
-        let config = self.examiner.config;
-        let may_sign = matches!(config.policy.signing, Signing::All);
-        if !may_sign || !(jobs.iter().any(signs) || (config.policy.resign && !jobs.is_empty())) {
-            return Ok(());
+        let policy = &self.examiner.config.policy;
+        let may_sign = matches!(policy.signing, Signing::All);
+        let will_sign = jobs.iter().any(signs) || (policy.resign && !jobs.is_empty());
+        if may_sign && will_sign && !self.examiner.config.dry_run {
+            self.examiner.key.signer()?;
         }
-        if config.dry_run {
-            self.examiner.key.check()
-        } else {
-            self.examiner.key.signer().map(drop)
-        }
+        Ok(())
     }
 }

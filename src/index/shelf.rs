@@ -74,11 +74,13 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
     Ok(channel)
 }
 
-/// The text of a subdir's published index, as far as there is one.
+/// The path and the text of a subdir's published index, if there is one: the one before patches where
+/// there are two, but sigindex's own before any other tool's.
 pub fn published_text(
     places: Places<'_>,
     subdir: &SubdirName,
 ) -> Result<Option<(String, Vec<u8>)>, Error> {
+    let mut found = Vec::new();
     for name in Published::FILES {
         let path = subdir.path_of(name);
         match places.target().open(&path, Links::Refuse) {
@@ -86,17 +88,24 @@ pub fn published_text(
             Err(error) => return Err(error.into()),
             Ok((mut file, _)) => {
                 let mut text = Vec::new();
-                let fail = |cause| StorageError::Io {
-                    path: path.clone(),
-                    operation: "read the published index",
-                    cause,
-                };
-                file.read_to_end(&mut text).map_err(fail)?;
-                return Ok(Some((path, text)));
+                file.read_to_end(&mut text)
+                    .map_err(|cause| StorageError::Io {
+                        path: path.clone(),
+                        operation: "read the published index",
+                        cause,
+                    })?;
+                found.push((path, text));
             }
         }
     }
-    Ok(None)
+    // A lone index needs no second look: it is parsed anyway.
+    let ours = || found.iter().position(|(_, text)| Published::is_ours(text));
+    let telling = if found.len() > 1 {
+        ours().unwrap_or(0)
+    } else {
+        0
+    };
+    Ok(found.into_iter().nth(telling))
 }
 
 fn names_in(storage: &dyn Storage, name: &SubdirName) -> Result<Subdir, Error> {

@@ -14,6 +14,7 @@ pub struct SigningKey<'a> {
     open: Open<'a>,
     check: Check<'a>,
     opened: OnceLock<Result<Box<dyn Signer>, String>>,
+    checked: OnceLock<Result<(), String>>,
 }
 
 impl<'a> SigningKey<'a> {
@@ -23,6 +24,7 @@ impl<'a> SigningKey<'a> {
             open,
             check,
             opened: OnceLock::new(),
+            checked: OnceLock::new(),
         }
     }
 
@@ -43,9 +45,12 @@ impl<'a> SigningKey<'a> {
     /// Whether the key could be loaded, as far as can be told without a passphrase.
     ///
     /// # Errors
-    /// When it can't.
+    /// When it can't; the same at every call.
     pub fn check(&self) -> Result<(), Error> {
-        (self.check)()
+        let checked = self
+            .checked
+            .get_or_init(|| (self.check)().map_err(|error| error.to_string()));
+        checked.clone().map_err(Error::Signer)
     }
 
     /// The signer, if one was opened.

@@ -21,10 +21,11 @@ pub const REPODATA: &str = "repodata.json";
 pub const REPODATA_FROM_PACKAGES: &str = "repodata_from_packages.json";
 
 /// Names of index files that other indexers write and that would go stale beside ours.
-const OF_OTHERS: [&str; 9] = [
+const OF_OTHERS: [&str; 10] = [
     "current_repodata.json",
     "current_repodata.json.bz2",
     "current_repodata.json.zst",
+    REPODATA_FROM_PACKAGES,
     "repodata_from_packages.json.bz2",
     "repodata_from_packages.json.zst",
     "repodata_shards.msgpack.zst",

@@ -59,7 +59,20 @@ struct Info {
     signing_keys: Option<serde_json::Value>,
 }
 
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    info: Info,
+}
+
 impl Info {
+    fn is_ours(&self) -> bool {
+        self.generator
+            .as_ref()
+            .and_then(|generator| generator.as_str())
+            == Some("sigindex")
+    }
+
     fn signing_keys(&self) -> BTreeMap<Fingerprint, (KeyName, u32)> {
         let members = self
             .signing_keys
@@ -94,6 +107,11 @@ impl<'a> Published<'a> {
     /// The files that may tell what was published, the telling one first.
     pub const FILES: [&'static str; 2] = [REPODATA_FROM_PACKAGES, REPODATA];
 
+    /// Whether sigindex wrote an index, as far as it can be read.
+    pub fn is_ours(text: &[u8]) -> bool {
+        object(text).is_ok_and(|head: Head| head.info.is_ours())
+    }
+
     /// Reads an index.
     ///
     /// # Errors
@@ -109,7 +127,7 @@ impl<'a> Published<'a> {
             .signatures
             .and_then(|raw| json::parse(raw.get().as_bytes()).ok());
         Ok(Published {
-            by_sigindex: text.info.generator.as_ref().and_then(|v| v.as_str()) == Some("sigindex"),
+            by_sigindex: text.info.is_ours(),
             signing_keys: text.info.signing_keys(),
             records: records
                 .map(|(name, raw)| Ok((name, PublishedRecord::glance(raw.get())?)))

@@ -214,6 +214,7 @@ fn remedy(cause: &io::Error) -> &'static str {
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and run again",
         io::ErrorKind::NotADirectory => "; name a folder",
+        io::ErrorKind::NotFound => "; look whether the path is right",
         _ => "",
     }
 }
