@@ -18,6 +18,9 @@ use crate::signing_log::{Signed, SigningLog};
 use crate::storage::{Change, Links, LocalStorage, Storage};
 use crate::verify::place_of;
 
+/// How many files are signed before their signatures are written.
+const BATCH: usize = 1_000;
+
 /// What signing works with.
 pub struct Tools<'a> {
     /// The public keys.
@@ -69,24 +72,32 @@ pub fn sign(files: &[PathBuf], mut tools: Tools<'_>) -> Result<Vec<Outcome>, Err
     tools
         .progress
         .start(u64::try_from(files.len()).unwrap_or(u64::MAX), 0);
-    let results = tools.pool.install(|| {
-        let one = |file: &PathBuf| {
-            let result = sign_one(file, &tools);
-            tools.progress.package();
-            result
-        };
-        files.par_iter().map(one).collect::<Result<Vec<_>, _>>()
+    let mut outcomes = Vec::with_capacity(files.len());
+    // In batches, so that what was signed stays when a later file stops the run.
+    let done = files.chunks(BATCH).try_for_each(|batch| {
+        let (batch_outcomes, made) = sign_batch(batch, &tools)?;
+        outcomes.extend(batch_outcomes);
+        write(&made, &mut tools)
     });
     tools.progress.finish();
-    let mut outcomes = Vec::new();
-    let mut made = Vec::new();
-    for (file, result) in files.iter().zip(results?) {
-        let (outcome, new) = result;
-        outcomes.push(outcome);
-        made.extend(new.map(|new| (file, new)));
-    }
-    write(&made, &mut tools)?;
-    Ok(outcomes)
+    done.map(|()| outcomes)
+}
+
+type Batch<'f> = (Vec<Outcome>, Vec<(&'f PathBuf, Made)>);
+
+fn sign_batch<'f>(files: &'f [PathBuf], tools: &Tools<'_>) -> Result<Batch<'f>, Error> {
+    let one = |file: &PathBuf| {
+        let result = sign_one(file, tools);
+        tools.progress.package();
+        result
+    };
+    let results: Vec<_> = tools
+        .pool
+        .install(|| files.par_iter().map(one).collect::<Result<_, _>>())?;
+    let (outcomes, made): (Vec<Outcome>, Vec<Option<Made>>) = results.into_iter().unzip();
+    let made = files.iter().zip(made);
+    let made = made.filter_map(|(file, made)| made.map(|made| (file, made)));
+    Ok((outcomes, made.collect()))
 }
 
 fn with_suffix(file: &Path) -> PathBuf {

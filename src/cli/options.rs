@@ -142,10 +142,10 @@ impl Keys {
     ) -> Result<Keys, Error> {
         let folder = folder.open()?;
         let mut keyring = folder.public_keys()?;
-        if let Some(name) = environment_name()? {
-            if keyring.get(&name).is_none() {
-                keyring.insert(environment_key(&name)?.public().clone())?;
-            }
+        if let Some(name) = environment_name()?
+            && keyring.get(&name).is_none()
+        {
+            keyring.insert(environment_key(&name)?.public().clone())?;
         }
         Ok(Keys {
             folder,
@@ -196,13 +196,13 @@ impl Keys {
             Choice::File(name) => self.folder.load_private(&name, &passphrase)?,
             Choice::Environment(name) => {
                 let key = environment_key(&name)?;
-                if let Some(Ok(public)) = self.keyring.get(&name) {
-                    if public.fingerprint() != key.public().fingerprint() {
-                        let public = self.folder.public_path(&name).display().to_string();
-                        return Err(Error::Environment(format!(
-                            "{public} is not the public half of ${PRIVATE_KEY}; correct ${KEY_NAME}"
-                        )));
-                    }
+                if let Some(Ok(public)) = self.keyring.get(&name)
+                    && public.fingerprint() != key.public().fingerprint()
+                {
+                    let public = self.folder.public_path(&name).display().to_string();
+                    return Err(Error::Environment(format!(
+                        "{public} is not the public half of ${PRIVATE_KEY}; correct ${KEY_NAME}"
+                    )));
                 }
                 key
             }

@@ -264,10 +264,11 @@ impl Examiner<'_> {
             return SigState::Absent;
         };
         let path = file.sig_path();
-        if let (Some(checked), Ok(Some(stat))) = (remembered, place.stat(&path)) {
-            if self.config.freshness.same(&checked.stat, &stat) && self.still_trusted(checked) {
-                return SigState::Valid(checked.clone());
-            }
+        if let (Some(checked), Ok(Some(stat))) = (remembered, place.stat(&path))
+            && self.config.freshness.same(&checked.stat, &stat)
+            && self.still_trusted(checked)
+        {
+            return SigState::Valid(checked.clone());
         }
         let (bytes, stat) = match read_sig(place, &path) {
             Ok(read) => read,

@@ -267,7 +267,7 @@ fn digest_of(hex: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::string_slice)]
     use super::*;
     use crate::keys::Fingerprint;
     use crate::storage::Stat;

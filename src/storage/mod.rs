@@ -221,7 +221,7 @@ fn remedy(cause: &io::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
     use super::*;
     use std::io::Read;
     use std::os::unix::fs::symlink;
