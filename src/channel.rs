@@ -6,13 +6,11 @@ use std::fmt;
 
 use crate::package::Format;
 use crate::record::is_deceptive;
+use crate::sidecar;
 use crate::storage::{Item, Kind, Storage, StorageError, is_own_temporary};
 
 /// The longest file name that common file systems take, in bytes.
 const MAX_FILE_NAME: usize = 255;
-
-/// What stands behind a package's name in the name of its signature.
-const SIG_SUFFIX: &str = ".sig";
 
 /// The name of a subdir: `noarch`, `{os}-{arch}`, or whatever the operator named with `--subdir`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +80,7 @@ impl PackageFile {
 
     /// The path of its signature.
     pub fn sig_path(&self) -> String {
-        self.path() + SIG_SUFFIX
+        self.path() + sidecar::SUFFIX
     }
 
     /// The file name without its extension.
@@ -271,7 +269,7 @@ impl Subdir {
             return;
         }
         if let Some(package) = name
-            .strip_suffix(SIG_SUFFIX)
+            .strip_suffix(sidecar::SUFFIX)
             .filter(|package| Format::of(package).is_some())
         {
             self.signed.insert(package.to_owned());
@@ -288,7 +286,7 @@ impl Subdir {
             ));
         } else if let Some(c) = name.chars().find(|c| is_deceptive(*c)) {
             self.refused.push((path, NameFault::Deceptive(c)));
-        } else if name.len().saturating_add(SIG_SUFFIX.len()) > MAX_FILE_NAME {
+        } else if name.len().saturating_add(sidecar::SUFFIX.len()) > MAX_FILE_NAME {
             self.refused.push((path, NameFault::TooLong));
         } else {
             self.packages.push(PackageFile {
@@ -312,7 +310,8 @@ impl Subdir {
         {
             let path = self.name.path_of(&orphan.escape_debug().to_string());
             warnings.push(format!(
-                "{path}{SIG_SUFFIX}: a signature without its package"
+                "{path}{}: a signature without its package",
+                sidecar::SUFFIX
             ));
         }
     }

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
 //! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify): the order of the steps, and the threads |
-//! | middle | [`channel`], [`package`], [`signature`], [`repodata`], [`publish`], [`report`], [`progress`], [`signing_log`] |
+//! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`repodata`], [`publish`], [`report`], [`progress`], [`signing_log`] |
 //! | floor | [`storage`], [`cache`], [`keys`], [`record`], [`json`], [`error`] |
 //!
 //! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
@@ -39,6 +39,7 @@ pub mod publish;
 pub mod record;
 pub mod repodata;
 pub mod report;
+pub mod sidecar;
 pub mod sign;
 pub mod signature;
 pub mod signing_log;

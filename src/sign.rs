@@ -9,14 +9,15 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::index::{SigningKey, hex, read_sig};
+use crate::index::SigningKey;
 use crate::keys::Keyring;
 use crate::package::{self, PackageError, ReadOptions};
 use crate::progress::Progress;
+use crate::record::hex;
+use crate::sidecar;
 use crate::signature::{self, Check, Signature};
 use crate::signing_log::{Signed, SigningLog};
 use crate::storage::{Change, Links, LocalStorage, Storage};
-use crate::verify::place_of;
 
 /// How many files are signed before their signatures are written.
 const BATCH: usize = 1_000;
@@ -102,7 +103,7 @@ fn sign_batch<'f>(files: &'f [PathBuf], tools: &Tools<'_>) -> Result<Batch<'f>, 
 
 fn with_suffix(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
-    name.push(".sig");
+    name.push(sidecar::SUFFIX);
     name.into()
 }
 
@@ -116,7 +117,7 @@ fn sign_one(file: &Path, tools: &Tools<'_>) -> Result<(Outcome, Option<Made>), E
             "is a folder; sign the packages of a channel with `sigindex FOLDER`".to_owned(),
         );
     }
-    let (storage, name) = match place_of(file) {
+    let (storage, name) = match sidecar::place_of(file) {
         Ok(place) => place,
         Err(why) => return failed(why),
     };
@@ -165,15 +166,13 @@ fn standing(
     sha256: &[u8; 32],
     tools: &Tools<'_>,
 ) -> Result<Option<Outcome>, Error> {
-    let path = format!("{name}.sig");
-    if matches!(storage.open(&path, Links::Follow), Err(error) if error.is_absent()) {
+    let path = name.to_owned() + sidecar::SUFFIX;
+    if !sidecar::is_there(storage, &path) {
         return Ok(None);
     }
-    let parsed = read_sig(storage, &path)
-        .and_then(|(bytes, _)| Signature::parse(&bytes).map_err(|fault| fault.to_string()));
-    let why = match parsed {
+    let why = match sidecar::read(storage, &path) {
         Err(why) => why,
-        Ok(found) => match signature::check(&found, sha256, tools.keyring, tools.min_bits) {
+        Ok((found, _)) => match signature::check(&found, sha256, tools.keyring, tools.min_bits) {
             Check::Valid { fingerprint, .. } => {
                 let ours =
                     !tools.force || tools.key.signer()?.public_key().fingerprint() == fingerprint;
@@ -210,11 +209,12 @@ fn write(made: &[(&PathBuf, Made)], tools: &mut Tools<'_>) -> Result<(), Error> 
     let mut folders: BTreeMap<PathBuf, (LocalStorage, Vec<Change>)> = BTreeMap::new();
     for (file, made) in made {
         let path = file.display().to_string();
-        let (storage, name) = place_of(file).map_err(|cause| Error::Sign { path, cause })?;
+        let (storage, name) =
+            sidecar::place_of(file).map_err(|cause| Error::Sign { path, cause })?;
         let folder = folders
             .entry(storage.root().to_owned())
             .or_insert((storage, Vec::new()));
-        let (path, content) = (format!("{name}.sig"), made.signature.to_file_bytes());
+        let (path, content) = (name + sidecar::SUFFIX, made.signature.to_file_bytes());
         folder.1.push(Change::Write { path, content });
     }
     folders

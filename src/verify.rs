@@ -9,10 +9,10 @@ use rayon::prelude::*;
 
 use crate::channel::{Channel, Selection};
 use crate::error::Error;
-use crate::index::read_sig;
 use crate::keys::Keyring;
 use crate::package::{self, Format, PackageError, ReadOptions};
 use crate::progress::Progress;
+use crate::sidecar;
 use crate::signature::{Check, Signature, check};
 use crate::storage::{Kind, Links, LocalStorage, Storage};
 
@@ -155,30 +155,14 @@ fn verify_file(file: &Path, tools: &Tools<'_>) -> Result<Verdict, Error> {
 
 /// Reads `FILE.sig`; gives the folder of both, and the file's name in it.
 fn signature_of(file: &Path) -> Result<(Signature, LocalStorage, String), String> {
-    let (storage, name) = place_of(file)?;
-    if matches!(storage.open(&name, Links::Follow), Err(error) if error.is_absent()) {
+    let (storage, name) = sidecar::place_of(file)?;
+    if !sidecar::is_there(&storage, &name) {
         return Err("no such file".to_owned());
     }
-    let path = format!("{name}.sig");
-    match storage.open(&path, Links::Follow) {
-        Err(error) if error.is_absent() => return Err(format!("no signature: {path} is missing")),
-        _ => {}
+    let path = name.clone() + sidecar::SUFFIX;
+    if !sidecar::is_there(&storage, &path) {
+        return Err(format!("no signature: {path} is missing"));
     }
-    let (bytes, _) = read_sig(&storage, &path)?;
-    let signature = Signature::parse(&bytes).map_err(|fault| fault.to_string())?;
+    let (signature, _) = sidecar::read(&storage, &path)?;
     Ok((signature, storage, name))
-}
-
-/// The folder of a file that was named on the command line, and its name in it.
-pub(crate) fn place_of(file: &Path) -> Result<(LocalStorage, String), String> {
-    let name = file
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or("its name is not that of a file, in UTF-8")?;
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let storage = LocalStorage::open(folder).map_err(|error| error.to_string())?;
-    Ok((storage, name.to_owned()))
 }

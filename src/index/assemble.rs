@@ -7,7 +7,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::Config;
-use super::examine::{Examined, Standing, hex};
+use super::examine::{Examined, Standing};
 use super::shelf::{Places, Shelf};
 use crate::channel::{PackageFile, SubdirName};
 use crate::error::Error;
@@ -15,7 +15,7 @@ use crate::json::{self, Json, Object};
 use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey};
 use crate::package::Format;
 use crate::publish;
-use crate::record::{Additions, SignatureNote};
+use crate::record::{Additions, SignatureNote, hex};
 use crate::repodata::{Document, Listed, index_files, stale_files};
 use crate::report::{Refused, Report};
 use crate::storage::Change;

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::examine::{Examined, Standing, hex};
+use super::examine::{Examined, Standing};
 use crate::cache::{Cache, Checked, Entry};
 use crate::error::Error;
 use crate::keys::PublicKey;
+use crate::record::hex;
 use crate::signing_log::{Signed, SigningLog};
 use crate::storage::{Change, Storage};
 

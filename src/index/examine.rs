@@ -1,31 +1,23 @@
 //! One package: from its name to what the index says of it. Owns freshness, the one reading, and the
 //! order in which evidence is gathered; the verdict is `judge`'s, and writing is the collector's.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
 
+use super::Config;
 use super::judge::{self, Evidence, Refusal, SigState, Verdict};
+use super::read::{Unread, vanished};
 use super::shelf::{Places, Shelf};
 use super::signing_key::SigningKey;
-use super::{Config, Freshness};
 use crate::cache::{Checked, Facts, Remembered};
 use crate::channel::PackageFile;
 use crate::error::Error;
 use crate::keys::{KeyName, Keyring};
-use crate::package::{self, PackageError, ReadOptions};
 use crate::progress::Progress;
-use crate::record::Record;
+use crate::record::hex;
 use crate::repodata::PublishedRecord;
-use crate::signature::{self, Check, MAX_SIG_BYTES, Signature};
-use crate::storage::{Links, Stat, Storage};
-
-/// Within this time two changes of a file can carry the same time stamp (a kernel's tick, at most 10 ms).
-const TICK: Duration = Duration::from_millis(20);
-
-/// How far a builder's clock may be ahead before it is worth a warning, in milliseconds.
-const CLOCK_SLACK: i64 = 24 * 3_600 * 1_000;
+use crate::sidecar;
+use crate::signature::{self, Check, Signature};
+use crate::storage::{Stat, Storage};
 
 /// Everything that it takes to examine packages, shared by all threads.
 pub struct Examiner<'a> {
@@ -190,68 +182,6 @@ impl Examiner<'_> {
         judge::judge(evidence, &self.config.policy)
     }
 
-    /// The one reading of a package's bytes.
-    fn facts(&self, file: &PackageFile) -> Result<(Stat, Facts, Vec<String>), Unread> {
-        let path = file.path();
-        let unreadable = |why: String| Unread::Refused(Refusal::Unreadable(why));
-        let (open, stat) = match self.places.source.open(&path, Links::Follow) {
-            Err(error) if error.is_absent() => return Err(Unread::Refused(vanished())),
-            opened => opened.map_err(|error| unreadable(error.to_string()))?,
-        };
-        let options = ReadOptions {
-            check_archives: self.config.check_archives,
-            cancelled: self.cancelled,
-            progress: &|count| self.progress.bytes(count),
-        };
-        let package = match package::read(&open, &file.name, &options) {
-            Err(PackageError::Cancelled) => return Err(Unread::Cancelled),
-            read => read.map_err(|error| unreadable(error.to_string()))?,
-        };
-        self.hold_still(&path, &open, &stat)?;
-        let digests = package.digests;
-        let (sha256, md5) = (hex(&digests.sha256), hex(&digests.md5));
-        let (record, claims) = Record::new(&package.index_json, &sha256, &md5, digests.size)
-            .map_err(|error| unreadable(error.to_string()))?;
-        let mut warnings: Vec<String> = package
-            .notes
-            .iter()
-            .map(|note| format!("{path}: {note}"))
-            .collect();
-        let ahead = |built: &i64| *built > self.config.now.saturating_add(CLOCK_SLACK);
-        if claims.timestamp.as_ref().is_some_and(ahead) {
-            warnings.push(format!(
-                "{path}: its timestamp lies in the future; the builder's clock may be wrong"
-            ));
-        }
-        let facts = Facts {
-            sha256: digests.sha256,
-            record,
-            mismatch: claims.mismatch(file.stem(), file.subdir.as_str()),
-            decoded: self.config.check_archives,
-        };
-        Ok((stat, facts, warnings))
-    }
-
-    /// Makes sure that the file that was read is whole and still the one of that name. Where it changed
-    /// a moment ago, a further change could carry the same time, so the moment is let pass.
-    fn hold_still(&self, path: &str, open: &File, before: &Stat) -> Result<(), Unread> {
-        let unsteady = |what: &str| Unread::Refused(Refusal::Unsteady(what.to_owned()));
-        if self.config.freshness == Freshness::Full && changed_just_now(before) {
-            std::thread::sleep(TICK);
-        }
-        let after = open
-            .metadata()
-            .map_err(|_| unsteady("it could not be looked at after reading"))?;
-        if Stat::of(&after) != *before {
-            return Err(unsteady("it changed while it was read"));
-        }
-        match self.places.source.stat(path) {
-            Ok(Some(named)) if named == *before => Ok(()),
-            Ok(None) => Err(unsteady("it vanished while it was read")),
-            _ => Err(unsteady("it was replaced while it was read")),
-        }
-    }
-
     /// What is known of a package's signature; reads the `.sig` file unless it is the one that was checked.
     fn signature(
         &self,
@@ -270,13 +200,9 @@ impl Examiner<'_> {
         {
             return SigState::Valid(checked.clone());
         }
-        let (bytes, stat) = match read_sig(place, &path) {
+        let (signature, stat) = match sidecar::read(place, &path) {
             Ok(read) => read,
             Err(why) => return SigState::Invalid(why),
-        };
-        let signature = match Signature::parse(&bytes) {
-            Ok(signature) => signature,
-            Err(fault) => return SigState::Invalid(fault.to_string()),
         };
         let check = signature::check(
             &signature,
@@ -394,12 +320,6 @@ impl Examiner<'_> {
     }
 }
 
-/// Why a package was not read.
-enum Unread {
-    Cancelled,
-    Refused(Refusal),
-}
-
 fn refused(file: &PackageFile, refusal: Refusal) -> Examined {
     Examined {
         file: file.clone(),
@@ -409,46 +329,4 @@ fn refused(file: &PackageFile, refusal: Refusal) -> Examined {
         standing: Err(refusal),
         warnings: Vec::new(),
     }
-}
-
-fn vanished() -> Refusal {
-    Refusal::Unsteady("it vanished while the channel was indexed".to_owned())
-}
-
-fn changed_just_now(stat: &Stat) -> bool {
-    let since_1970 = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let now = i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX);
-    let tick = i64::try_from(TICK.as_nanos()).unwrap_or(i64::MAX);
-    (0..tick).contains(&now.saturating_sub(stat.ctime))
-}
-
-/// Reads a `.sig` file, never more of it than a signature can have.
-pub(crate) fn read_sig(place: &dyn Storage, path: &str) -> Result<(Vec<u8>, Stat), String> {
-    let (file, stat) = place
-        .open(path, Links::Follow)
-        .map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_SIG_BYTES)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(|cause| format!("{path}: can't read: {cause}"))?;
-    Ok((bytes, stat))
-}
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| {
-        DIGITS
-            .get(usize::from(value))
-            .map_or('0', |digit| char::from(*digit))
-    };
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
 }

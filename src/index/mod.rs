@@ -5,6 +5,7 @@ mod assemble;
 mod collect;
 mod examine;
 mod judge;
+mod read;
 mod shelf;
 mod signing_key;
 
@@ -17,7 +18,6 @@ use rayon::prelude::*;
 
 use collect::Collector;
 use examine::{Examined, Examiner, Surveyed};
-pub(crate) use examine::{hex, read_sig};
 pub use judge::{Policy, SignList, Signing};
 pub use shelf::Places;
 use shelf::Shelf;

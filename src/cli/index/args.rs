@@ -1,0 +1,315 @@
+//! The flags of `index`, and the configuration that they mean.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use globset::{Glob, GlobMatcher};
+
+use crate::channel::{Selection, SubdirName};
+use crate::cli::options::{KeysFolder, MinBits, SigningOptions, Threads, Verbosity, variable};
+use crate::error::Error;
+use crate::index::{Config, Freshness, Policy, SignList, Signing};
+use crate::repodata::Formats;
+
+/// Flags of `index`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The channel's folder: linux-64, noarch, … with packages in them
+    #[arg(required = true)]
+    channel: Option<PathBuf>,
+    /// Take just this subdir, of any name (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub subdir: Vec<String>,
+    /// Write index files and signatures here; the channel's folder is then only read
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print what would be done, and touch nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the report as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+    #[command(flatten)]
+    pub threads: Threads,
+    #[command(flatten)]
+    pub folder: KeysFolder,
+    #[command(flatten)]
+    pub signing: SigningOptions,
+    #[command(flatten)]
+    pub min_bits: MinBits,
+    #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
+    files: FileArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What is signed, listed and refused.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What is signed and listed")]
+struct TrustArgs {
+    /// Sign nothing; list packages without a signature as unsigned
+    #[arg(long, conflicts_with_all = ["key", "create_key", "signing_log", "require_signed", "sign_only", "resign"])]
+    no_sign: bool,
+    /// Sign nothing, and refuse packages without a signature
+    #[arg(long, conflicts_with_all = ["key", "create_key", "signing_log", "sign_only", "resign"])]
+    require_signed: bool,
+    /// Sign only what this list names, in the form of sha256sum
+    #[arg(long, value_name = "FILE")]
+    sign_only: Option<PathBuf>,
+    /// Sign every package anew with the chosen key (rotation)
+    #[arg(long)]
+    resign: bool,
+    /// Accept changed bytes and broken signatures, and sign them anew; of all packages, or those that match
+    #[arg(long, value_name = "GLOB", num_args = 0..=1, require_equals = true, default_missing_value = "*")]
+    replace: Option<String>,
+    /// List packages signed by a key that isn't in the keys folder, marked as unverified
+    #[arg(long)]
+    keep_unknown: bool,
+    /// List packages whose metadata contradicts their file name or subdir
+    #[arg(long)]
+    allow_mismatch: bool,
+    /// Decode archives to their end: checksums, duplicates, paths, bytes behind the end
+    #[arg(long)]
+    check_archives: bool,
+    /// Let refused packages leave the index that were in it
+    #[arg(long)]
+    drop_refused: bool,
+    /// Publish nothing when any package is refused
+    #[arg(long)]
+    strict: bool,
+    /// Keep records of packages whose files are gone
+    #[arg(long)]
+    update_only: bool,
+}
+
+/// Which index files are written.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Index files")]
+struct FileArgs {
+    /// Write repodata.json.zst [default]
+    #[arg(long, overrides_with = "no_zst")]
+    zst: bool,
+    /// Do not write repodata.json.zst, and remove it
+    #[arg(long, overrides_with = "zst")]
+    no_zst: bool,
+    /// Compression level of .zst files
+    #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
+    zst_level: i32,
+    /// Write repodata.json.bz2, for clients of long ago
+    #[arg(long, overrides_with = "no_bz2")]
+    bz2: bool,
+    /// Do not write repodata.json.bz2, and remove it [default]
+    #[arg(long, overrides_with = "bz2")]
+    no_bz2: bool,
+    /// Write JSON on one line [default]
+    #[arg(long, overrides_with = "no_compact")]
+    compact: bool,
+    /// Write JSON indented by two
+    #[arg(long, overrides_with = "compact")]
+    no_compact: bool,
+    /// Whether records hold the signatures themselves, or only whose they are
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = Signatures::Embedded)]
+    signatures: Signatures,
+}
+
+/// Where signatures stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Signatures {
+    /// In the records, and in the `.sig` files
+    Embedded,
+    /// In the `.sig` files alone
+    Detached,
+}
+
+/// How a run goes about its work.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Cache and lock")]
+pub struct RunArgs {
+    /// The cache: a folder, or a file in it [default: one for this channel under $XDG_CACHE_HOME/sigindex]
+    #[arg(long, value_name = "PATH")]
+    pub cache: Option<PathBuf>,
+    /// What tells that a file is unchanged; mtime-size is for fresh machines that bring a saved cache
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = StatMode::Full)]
+    stat: StatMode,
+    /// Read every package again
+    #[arg(long)]
+    rehash: bool,
+    /// Wait for another run on this channel to end
+    #[arg(long)]
+    pub wait: bool,
+    /// Go without the lock, on file systems that have none
+    #[arg(long, conflicts_with = "wait")]
+    pub no_lock: bool,
+}
+
+/// What tells that a file is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StatMode {
+    /// Size, mtime, inode and ctime
+    Full,
+    /// Size and mtime
+    MtimeSize,
+}
+
+impl Args {
+    /// The channel's folder. Clap demands it, except beside another verb.
+    pub fn channel(&self) -> Result<&Path, Error> {
+        self.channel
+            .as_deref()
+            .ok_or_else(|| Error::Usage("name a channel, or see --help".to_owned()))
+    }
+
+    /// What the run is asked to do.
+    pub fn config(&self) -> Result<Config, Error> {
+        let names = self.subdir.iter().map(|name| {
+            SubdirName::chosen(name).ok_or_else(|| {
+                Error::Usage(format!(
+                    "--subdir {}: not the name of a folder in the channel",
+                    name.escape_debug()
+                ))
+            })
+        });
+        let names: Vec<SubdirName> = names.collect::<Result<_, _>>()?;
+        Ok(Config {
+            channel: self.channel()?.display().to_string(),
+            selection: if names.is_empty() {
+                Selection::Standard
+            } else {
+                Selection::Named(names)
+            },
+            policy: policy(&self.trust)?,
+            min_bits: self.min_bits.min_bits,
+            formats: Formats {
+                zst: !self.files.no_zst,
+                zst_level: self.files.zst_level,
+                bz2: self.files.bz2,
+                compact: !self.files.no_compact,
+            },
+            detached: self.files.signatures == Signatures::Detached,
+            strict: self.trust.strict,
+            drop_refused: self.trust.drop_refused,
+            update_only: self.trust.update_only,
+            check_archives: self.trust.check_archives,
+            freshness: match self.run.stat {
+                StatMode::Full => Freshness::Full,
+                StatMode::MtimeSize => Freshness::SizeAndMtime,
+            },
+            rehash: self.run.rehash,
+            dry_run: self.dry_run,
+            now: now()?,
+        })
+    }
+}
+
+fn policy(args: &TrustArgs) -> Result<Policy, Error> {
+    let signing = match &args.sign_only {
+        Some(path) => Signing::Listed(sign_list(path)?),
+        None if args.no_sign => Signing::Off,
+        None if args.require_signed => Signing::Required,
+        None => Signing::All,
+    };
+    Ok(Policy {
+        signing,
+        replace: args.replace.as_deref().map(glob).transpose()?,
+        resign: args.resign,
+        keep_unknown: args.keep_unknown,
+        allow_mismatch: args.allow_mismatch,
+    })
+}
+
+fn sign_list(path: &Path) -> Result<SignList, Error> {
+    let text = std::fs::read_to_string(path).map_err(|cause| Error::File {
+        path: path.display().to_string(),
+        operation: "read the list of what may be signed",
+        cause,
+    })?;
+    SignList::parse(&path.display().to_string(), &text)
+}
+
+fn glob(pattern: &str) -> Result<GlobMatcher, Error> {
+    let glob = Glob::new(pattern)
+        .map_err(|error| Error::Usage(format!("--replace={pattern}: {error}")))?;
+    Ok(glob.compile_matcher())
+}
+
+/// The time of this run in Unix milliseconds; `SOURCE_DATE_EPOCH` (seconds) wins.
+fn now() -> Result<i64, Error> {
+    if let Some(seconds) = variable("SOURCE_DATE_EPOCH")? {
+        let milliseconds = seconds
+            .parse::<i64>()
+            .ok()
+            .and_then(|seconds| seconds.checked_mul(1_000));
+        return milliseconds.filter(|ms| *ms >= 0).ok_or_else(|| {
+            Error::Usage(format!(
+                "SOURCE_DATE_EPOCH={}: not a number of seconds since 1970",
+                seconds.escape_debug()
+            ))
+        });
+    }
+    Ok(jiff::Timestamp::now().as_millisecond().max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, Parser};
+
+    #[derive(Debug, Parser)]
+    struct Only {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parsed(words: &[&str]) -> Option<Args> {
+        Only::try_parse_from(["sigindex"].iter().chain(words))
+            .ok()
+            .map(|only| only.args)
+    }
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Only::command().debug_assert();
+    }
+
+    #[test]
+    fn the_last_of_two_opposite_flags_wins() {
+        let zst = |words: &[&str]| {
+            parsed(words)
+                .and_then(|args| args.config().ok())
+                .map(|config| config.formats.zst)
+        };
+        assert_eq!(zst(&["c"]), Some(true));
+        assert_eq!(zst(&["c", "--no-zst"]), Some(false));
+        assert_eq!(zst(&["c", "--no-zst", "--zst"]), Some(true));
+        assert_eq!(zst(&["c", "--zst", "--no-zst"]), Some(false));
+    }
+
+    #[test]
+    fn replace_takes_a_pattern_or_none() {
+        let replace = |words: &[&str]| parsed(words).and_then(|args| args.trust.replace);
+        assert_eq!(replace(&["c", "--replace"]).as_deref(), Some("*"));
+        assert_eq!(replace(&["--replace", "c"]).as_deref(), Some("*"));
+        assert_eq!(replace(&["c", "--replace=a-*"]).as_deref(), Some("a-*"));
+        assert_eq!(replace(&["c"]), None);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_wrong_usage() {
+        for words in [
+            &["c", "--no-sign", "--key", "K"][..],
+            &["c", "--no-sign", "--require-signed"],
+            &["c", "--no-sign", "--resign"],
+            &["c", "--key", "K", "--create-key", "L"],
+            &["c", "--zst-level", "0"],
+            &["c", "--threads", "0"],
+            &["c", "-q", "-v"],
+            &[],
+        ] {
+            assert!(parsed(words).is_none(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The one reading of a package: its bytes, its digests and its metadata, from one open file that holds
+//! still. Owns invariant 1; must not know of signatures, nor of what was published.
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
+use super::Freshness;
+use super::examine::Examiner;
+use super::judge::Refusal;
+use crate::cache::Facts;
+use crate::channel::PackageFile;
+use crate::package::{self, PackageError, ReadOptions};
+use crate::record::{Record, hex};
+use crate::storage::{Links, Stat};
+
+/// Within this time two changes of a file can carry the same time stamp (a kernel's tick, at most 10 ms).
+const TICK: Duration = Duration::from_millis(20);
+
+/// How far a builder's clock may be ahead before it is worth a warning, in milliseconds.
+const CLOCK_SLACK: i64 = 24 * 3_600 * 1_000;
+
+/// Why a package was not read.
+pub(super) enum Unread {
+    /// The run is to stop.
+    Cancelled,
+    /// Something is wrong with the package.
+    Refused(Refusal),
+}
+
+impl Examiner<'_> {
+    /// The one reading of a package's bytes.
+    pub(super) fn facts(&self, file: &PackageFile) -> Result<(Stat, Facts, Vec<String>), Unread> {
+        let path = file.path();
+        let unreadable = |why: String| Unread::Refused(Refusal::Unreadable(why));
+        let (open, stat) = match self.places.source.open(&path, Links::Follow) {
+            Err(error) if error.is_absent() => return Err(Unread::Refused(vanished())),
+            opened => opened.map_err(|error| unreadable(error.to_string()))?,
+        };
+        let options = ReadOptions {
+            check_archives: self.config.check_archives,
+            cancelled: self.cancelled,
+            progress: &|count| self.progress.bytes(count),
+        };
+        let package = match package::read(&open, &file.name, &options) {
+            Err(PackageError::Cancelled) => return Err(Unread::Cancelled),
+            read => read.map_err(|error| unreadable(error.to_string()))?,
+        };
+        self.hold_still(&path, &open, &stat)?;
+        let digests = package.digests;
+        let (sha256, md5) = (hex(&digests.sha256), hex(&digests.md5));
+        let (record, claims) = Record::new(&package.index_json, &sha256, &md5, digests.size)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let mut warnings: Vec<String> = package
+            .notes
+            .iter()
+            .map(|note| format!("{path}: {note}"))
+            .collect();
+        let ahead = |built: &i64| *built > self.config.now.saturating_add(CLOCK_SLACK);
+        if claims.timestamp.as_ref().is_some_and(ahead) {
+            warnings.push(format!(
+                "{path}: its timestamp lies in the future; the builder's clock may be wrong"
+            ));
+        }
+        let facts = Facts {
+            sha256: digests.sha256,
+            record,
+            mismatch: claims.mismatch(file.stem(), file.subdir.as_str()),
+            decoded: self.config.check_archives,
+        };
+        Ok((stat, facts, warnings))
+    }
+
+    /// Makes sure that the file that was read is whole and still the one of that name. Where it changed
+    /// a moment ago, a further change could carry the same time, so the moment is let pass.
+    fn hold_still(&self, path: &str, open: &File, before: &Stat) -> Result<(), Unread> {
+        let unsteady = |what: &str| Unread::Refused(Refusal::Unsteady(what.to_owned()));
+        if self.config.freshness == Freshness::Full && changed_just_now(before) {
+            std::thread::sleep(TICK);
+        }
+        let after = open
+            .metadata()
+            .map_err(|_| unsteady("it could not be looked at after reading"))?;
+        if Stat::of(&after) != *before {
+            return Err(unsteady("it changed while it was read"));
+        }
+        match self.places.source.stat(path) {
+            Ok(Some(named)) if named == *before => Ok(()),
+            Ok(None) => Err(unsteady("it vanished while it was read")),
+            _ => Err(unsteady("it was replaced while it was read")),
+        }
+    }
+}
+
+/// A package that was listed and is not there.
+pub(super) fn vanished() -> Refusal {
+    Refusal::Unsteady("it vanished while the channel was indexed".to_owned())
+}
+
+fn changed_just_now(stat: &Stat) -> bool {
+    let since_1970 = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX);
+    let tick = i64::try_from(TICK.as_nanos()).unwrap_or(i64::MAX);
+    (0..tick).contains(&now.saturating_sub(stat.ctime))
+}
