@@ -17,7 +17,7 @@ use crate::record::hex;
 use crate::repodata::PublishedRecord;
 use crate::sidecar;
 use crate::signature::{self, Check, Signature};
-use crate::storage::{Stat, Storage};
+use crate::storage::Stat;
 
 /// Everything that it takes to examine packages, shared by all threads.
 pub struct Examiner<'a> {
