@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{
-    HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle,
+    HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState,
+    ProgressStyle,
 };
 
 /// How long plain lines keep silent between two reports.
@@ -65,7 +66,7 @@ impl Progress {
                 self.all.add(self.bytes.clone());
                 self.packages.set_length(packages);
                 self.packages.set_style(style(
-                    "packages {wide_bar} {human_pos}/{human_len} {per_sec}, {eta} left",
+                    "packages {wide_bar} {human_pos}/{human_len} {rate}, {eta} left",
                 ));
                 self.bytes.set_length(bytes);
                 self.bytes.set_style(style(
@@ -147,7 +148,15 @@ impl Progress {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key(
+        "rate",
+        |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // What can't be drawn is left out.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        },
+    )
 }
 
 #[cfg(test)]
