@@ -4,6 +4,7 @@
 mod args;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use sha2::{Digest as _, Sha256};
 
@@ -44,9 +45,11 @@ fn run_index(args: &Args) -> Result<Report, Error> {
     let source = LocalStorage::open(args.channel()?)?;
     let output = output(args, &source)?;
     let target = output.as_deref().unwrap_or(&source);
-    let _lock = lock(args, target)?;
-    // Until here a signal just ends the process, a wait for the lock included.
     let cancelled = stop_on_signals()?;
+    // A run that has yet to begin has nothing to bring to an end: a signal ends it at once.
+    cancelled.store(true, Ordering::Relaxed);
+    let _lock = lock(args, target)?;
+    cancelled.store(false, Ordering::Relaxed);
     let (mut cache, note) = cache(args, &source, target)?;
     let keys = Keys::open(&args.folder, &args.signing, &args.min_bits)?;
     let log = args
@@ -90,8 +93,9 @@ fn print(args: &Args, report: &Report) {
             out::error(&format!("{}: {}", one.package, one.reason));
         }
     }
-    if let (Some(why), true) = (&report.not_published, quiet) {
-        out::error(&format!("nothing was published: {why}"));
+    if let (Some(why), true) = (&report.not_published, quiet || args.json) {
+        let done = if report.dry_run { "would be" } else { "was" };
+        out::error(&format!("nothing {done} published: {why}"));
     }
     if args.json {
         // A report is numbers, texts and lists: it always prints.
