@@ -1,0 +1,24 @@
+//! `sigindex CHANNEL`, run as people run it, sentence by sentence of what the program promises; a module
+//! for each theme. It knows the command line, the files and the exit statuses, and nothing of the library.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::string_slice
+)]
+
+#[path = "../support/scene.rs"]
+mod scene;
+
+mod cache;
+mod choice_of_key;
+mod files;
+mod folder;
+mod published;
+mod runs;
+mod saying;
+mod states;
+mod stopping;
+mod what_is_signed;

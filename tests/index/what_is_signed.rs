@@ -1,0 +1,205 @@
+//! What may be signed is the operator's choice: `--no-sign`, `--require-signed`, `--sign-only`, `--resign`;
+//! and the log of what was.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::scene::Scene;
+
+const NOTHING: [&str; 0] = [];
+
+fn sha256(scene: &Scene, package: &str) -> String {
+    let digest = Sha256::digest(scene.read(&format!("channel/{package}")));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn no_sign_needs_no_private_key_and_lists_what_is_unsigned() {
+    let scene = Scene::without_key();
+    let (a, b) = (scene.package("a"), scene.package("b"));
+    scene.give_key("fixture");
+    scene.run(&["sign", &format!("channel/{a}")]).exits(0);
+    scene.take_key("fixture");
+    scene.give_public_key("fixture");
+    let sig = scene.read(&format!("channel/{a}.sig"));
+    let run = scene.index(&["--no-sign"]).exits(0).counts("kept", 1);
+    run.has("unsigned", &[&b]).has("signed", &NOTHING);
+    assert_eq!(
+        scene.read(&format!("channel/{a}.sig")),
+        sig,
+        "no .sig is deleted"
+    );
+    assert_eq!(scene.record(&a)["signature"]["key"], "fixture");
+    let record = scene.record(&b);
+    assert_eq!((record.get("sig"), record.get("signature")), (None, None));
+    assert!(!scene.exists(&format!("channel/{b}.sig")));
+    let before = scene.snapshot("");
+    scene.index(&["--no-sign"]).exits(0).counts("opened", 0);
+    assert!(scene.snapshot("") == before);
+}
+
+#[test]
+fn no_sign_works_without_a_keys_folder() {
+    let scene = Scene::without_key();
+    scene.remove("home/.conda");
+    scene.package("a");
+    scene.index(&["--no-sign"]).exits(0).counts("unsigned", 1);
+    assert!(!scene.exists("home/.conda"));
+}
+
+#[test]
+fn what_was_listed_unsigned_is_signed_by_the_next_plain_run() {
+    let scene = Scene::of_three();
+    scene.index(&["--no-sign"]).exits(0).counts("unsigned", 3);
+    let run = scene.index(&[]).exits(0).counts("signed", 3);
+    run.has("added", &NOTHING).has("replaced", &NOTHING);
+    scene.run(&["verify", "channel"]).exits(0);
+}
+
+#[test]
+fn require_signed_refuses_what_is_unsigned() {
+    let scene = Scene::without_key();
+    let (a, b) = (scene.package("a"), scene.package("b"));
+    scene.give_key("fixture");
+    scene.run(&["sign", &format!("channel/{a}")]).exits(0);
+    std::fs::remove_file(scene.key_path("fixture")).unwrap();
+    let run = scene.index(&["--require-signed"]).exits(3);
+    run.refuses(&b, "no signature")
+        .counts("kept", 1)
+        .counts("signed", 0);
+    assert!(scene.is_listed(&a) && !scene.is_listed(&b));
+    assert!(!scene.exists(&format!("channel/{b}.sig")));
+}
+
+#[test]
+fn sign_only_signs_what_the_list_names() {
+    let scene = Scene::of_three();
+    let (a, b, c) = (scene.package("a"), scene.package("b"), scene.package("c"));
+    let list = format!(
+        "{}  {a}\n{} *{}\n{}  {c}\n",
+        sha256(&scene, &a),
+        sha256(&scene, &b),
+        b.rsplit('/').next().unwrap(),
+        sha256(&scene, &a),
+    );
+    scene.write("list", list);
+    let run = scene.index(&["--sign-only", "list"]).exits(3);
+    run.has("signed", &[&a, &b]).refuses(&c, "another SHA-256");
+    assert!(!scene.exists(&format!("channel/{c}.sig")));
+    scene.write("list", format!("{}  {a}\n", sha256(&scene, &a)));
+    let run = scene.index(&["--sign-only", "list"]).exits(3);
+    run.refuses(&c, "does not name it").counts("kept", 2);
+}
+
+#[test]
+fn a_list_that_is_none_is_an_error() {
+    let scene = Scene::of_three();
+    for list in [
+        "abc  a.conda\n",
+        "rubbish\n",
+        &format!("{}\n", "0".repeat(64)),
+    ] {
+        scene.write("list", list);
+        scene
+            .index(&["--sign-only", "list"])
+            .exits(1)
+            .says("list, line 1");
+    }
+    scene
+        .index(&["--sign-only", "missing"])
+        .exits(1)
+        .says("missing");
+    assert!(!scene.exists("channel/linux-64/repodata.json"));
+    // One that names nothing signs nothing.
+    scene.write("list", "");
+    scene
+        .index(&["--sign-only", "list"])
+        .exits(3)
+        .counts("refused", 3);
+}
+
+#[test]
+fn resign_signs_anew_what_was_missing_or_valid() {
+    let scene = Scene::of_three();
+    let (a, b, c) = (scene.package("a"), scene.package("b"), scene.package("c"));
+    scene.index_at("1000", &[]).exits(0);
+    let d = scene.package("d");
+    scene.write(&format!("channel/{c}.sig"), "fixture AAAA\n");
+    scene.give_key("other");
+    let flags = ["--resign", "--key", "other", "--drop-refused"];
+    let run = scene.index_at("2000", &flags).exits(3);
+    run.has("signed", &[&a, &b, &d]).refuses(&c, "invalid");
+    assert_eq!(scene.text(&format!("channel/{c}.sig")), "fixture AAAA\n");
+    for package in [&a, &b, &d] {
+        assert!(
+            scene
+                .text(&format!("channel/{package}.sig"))
+                .starts_with("other ")
+        );
+        assert_eq!(scene.record(package)["signature"]["key"], "other");
+    }
+    assert_eq!(
+        scene.record(&a)["indexed_timestamp"],
+        1_000_000,
+        "the package is not new"
+    );
+    // Nothing is left of the old key in the index.
+    let keys = scene.repodata("linux-64")["info"]["signing_keys"].clone();
+    let keys: Vec<Value> = keys.as_object().unwrap().values().cloned().collect();
+    assert_eq!(keys, [serde_json::json!({"name": "other", "bits": 2048})]);
+}
+
+#[test]
+fn the_log_has_a_line_for_every_signature() {
+    let scene = Scene::of_three();
+    let flags = ["--signing-log", "log"];
+    scene.index(&["--signing-log", "log", "--dry-run"]).exits(0);
+    assert!(!scene.exists("log"));
+    scene.index(&flags).exits(0);
+    scene.index(&flags).exits(0);
+    let d = scene.package("d");
+    scene.index(&flags).exits(0);
+    let log = scene.text("log");
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 4);
+    let last = lines.last().unwrap();
+    assert_eq!(last["key"], "fixture");
+    assert_eq!(last["file"], *d);
+    assert_eq!(last["sha256"], sha256(&scene, &d));
+    assert_eq!(
+        last["fingerprint"],
+        scene.record(&d)["signature"]["fingerprint"]
+    );
+    assert!(last["time"].as_str().unwrap().starts_with("20"));
+    assert_eq!(last.as_object().unwrap().len(), 5);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_a_failure_before_anything_is_signed() {
+    let scene = Scene::of_three();
+    let run = scene.index(&["--signing-log", "no/such/log"]).exits(1);
+    run.says("no/such/log");
+    assert!(!scene.exists("channel/linux-64/a-1.0-0.conda.sig"));
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_wrong_usage() {
+    let scene = Scene::of_three();
+    for flags in [
+        &["--no-sign", "--key", "fixture"][..],
+        &["--no-sign", "--require-signed"],
+        &["--no-sign", "--sign-only", "list"],
+        &["--require-signed", "--resign"],
+        &["--key", "a", "--create-key", "b"],
+        &["--no-such-flag"],
+        &["--min-bits", "many"],
+        &["--stat", "feeling"],
+        &["--replace=[", ""],
+    ] {
+        scene.index(flags).exits(2);
+    }
+    assert!(!scene.exists("channel/linux-64/repodata.json"));
+}
