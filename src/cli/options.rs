@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -336,4 +336,12 @@ pub fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
             .map_err(|cause| Error::Environment(format!("can't listen for signals: {cause}")))?;
     }
     Ok(stop)
+}
+
+/// Where a run failed after a signal, the signal is why: a prompt for a passphrase ends with some error.
+pub fn or_interrupted<T>(result: Result<T, Error>, stop: &AtomicBool) -> Result<T, Error> {
+    match result {
+        Err(_) if stop.load(Ordering::Relaxed) => Err(Error::Interrupted),
+        result => result,
+    }
 }

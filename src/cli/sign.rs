@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::options::{
-    Keys, KeysFolder, MinBits, SigningOptions, Threads, Verbosity, stop_on_signals,
+    Keys, KeysFolder, MinBits, SigningOptions, Threads, Verbosity, or_interrupted, stop_on_signals,
 };
 use super::{out, status};
 use crate::error::Error;
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
         .as_deref()
         .map(SigningLog::open)
         .transpose()?;
-    let outcomes = sign::sign(
+    let result = sign::sign(
         &args.files,
         Tools {
             keyring: &keys.keyring,
@@ -54,7 +54,8 @@ pub fn run(args: &Args) -> Result<u8, Error> {
             progress: &progress,
             cancelled: &cancelled,
         },
-    )?;
+    );
+    let outcomes = or_interrupted(result, &cancelled)?;
     let mut text = String::new();
     let mut failed = false;
     for (file, outcome) in args.files.iter().zip(&outcomes) {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use sha2::{Digest as _, Sha256};
 
-use super::options::{Keys, home, stop_on_signals, variable};
+use super::options::{Keys, home, or_interrupted, stop_on_signals, variable};
 use super::{out, status};
 use crate::cache::{Cache, NoCache, SqliteCache};
 use crate::error::Error;
@@ -75,7 +75,7 @@ fn run_index(args: &Args) -> Result<Report, Error> {
     };
     let result = index::index(&config, tools);
     progress.finish();
-    let mut report = result?;
+    let mut report = or_interrupted(result, &cancelled)?;
     report.warnings.extend(note);
     Ok(report)
 }
