@@ -170,7 +170,7 @@ impl Channel {
             match (SubdirName::standard(name), item.kind) {
                 (Some(_), Kind::Link) => return Err(StorageError::Link(name.to_owned())),
                 (Some(subdir), Kind::Folder) => self.enter(storage, subdir)?,
-                (None, Kind::Folder) if !name.starts_with('.') => self.warn_of_packages_in(storage, name)?,
+                (None, Kind::Folder) if !name.starts_with('.') => self.warn_of_packages_in(storage, name),
                 (None, Kind::File | Kind::Link) if Format::of(name).is_some() => self.warnings.push(format!(
                     "{name}: a package beside the subdirs is not indexed; move it into its subdir"
                 )),
@@ -201,28 +201,28 @@ impl Channel {
     }
 
     /// A folder that isn't a subdir by its name may still be meant as one.
-    fn warn_of_packages_in(
-        &mut self,
-        storage: &dyn Storage,
-        folder: &str,
-    ) -> Result<(), StorageError> {
+    fn warn_of_packages_in(&mut self, storage: &dyn Storage, folder: &str) {
         let is_package = |item: &Item| {
             item.name
                 .to_str()
                 .is_some_and(|name| Format::of(name).is_some())
         };
-        let count = storage
-            .list(folder)?
-            .iter()
-            .filter(|item| is_package(item))
-            .count();
+        let items = match storage.list(folder) {
+            Ok(items) => items,
+            Err(error) => {
+                self.warnings.push(format!(
+                    "{error}; whether there are packages in it is not known"
+                ));
+                return;
+            }
+        };
+        let count = items.iter().filter(|item| is_package(item)).count();
         if count > 0 {
             let folder = folder.escape_debug();
             self.warnings.push(format!(
                 "{folder}: {count} packages in a folder that has no subdir's name are not indexed; take them with --subdir {folder}"
             ));
         }
-        Ok(())
     }
 }
 

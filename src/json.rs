@@ -144,7 +144,7 @@ fn number(text: &str) -> Result<String, JsonError> {
     if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
         return match text {
             "-0" => Ok("0".to_owned()),
-            _ if text.len() > MAX_INTEGER_DIGITS => Err(out_of_range()),
+            _ if text.trim_start_matches('-').len() > MAX_INTEGER_DIGITS => Err(out_of_range()),
             _ => Ok(text.to_owned()),
         };
     }

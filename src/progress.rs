@@ -76,8 +76,9 @@ impl Progress {
             // Where the bytes aren't known, as for a few files to verify, a line would only be noise.
             Display::Lines if bytes > 0 => {
                 self.line(&format!(
-                    "reading {} packages ({})",
+                    "reading {} package{} ({})",
                     HumanCount(packages),
+                    if packages == 1 { "" } else { "s" },
                     HumanBytes(bytes)
                 ));
             }

@@ -21,11 +21,9 @@ pub fn changes(storage: &dyn Storage, files: &[IndexFile]) -> Result<Vec<Change>
 
 fn change(storage: &dyn Storage, file: &IndexFile) -> Result<Option<Change>, Error> {
     let path = file.path.clone();
-    let existing = read(storage, &file.path)?;
-    Ok(match (&file.content, existing) {
-        (None, Existing::Nothing) => None,
+    Ok(match (&file.content, standing(storage, file)?) {
+        (None, Standing::Absent) | (Some(_), Standing::Right) => None,
         (None, _) => Some(Change::Remove { path }),
-        (Some(content), Existing::Bytes(bytes)) if content.is_in(&bytes) => None,
         (Some(content), _) => Some(Change::Write {
             path,
             content: content.bytes()?,
@@ -34,37 +32,49 @@ fn change(storage: &dyn Storage, file: &IndexFile) -> Result<Option<Change>, Err
 }
 
 /// What stands in a file's place.
-enum Existing {
-    Nothing,
-    /// A planted symbolic link, a FIFO: replaced as such, never followed.
-    Other,
-    Bytes(Vec<u8>),
+enum Standing {
+    Absent,
+    Right,
+    /// Other content, or a planted symbolic link or FIFO: replaced as such, never followed.
+    Wrong,
 }
 
-fn read(storage: &dyn Storage, path: &str) -> Result<Existing, Error> {
-    match storage.open(path, Links::Refuse) {
-        Ok((mut file, _)) => {
-            let mut bytes = Vec::new();
-            match file.read_to_end(&mut bytes) {
-                Ok(_) => Ok(Existing::Bytes(bytes)),
-                Err(cause) => {
-                    let (path, operation) =
-                        (path.to_owned(), "read the index file that stands there");
-                    Err(StorageError::Io {
-                        path,
-                        operation,
-                        cause,
-                    }
-                    .into())
-                }
-            }
+fn standing(storage: &dyn Storage, wanted: &IndexFile) -> Result<Standing, Error> {
+    let path = &wanted.path;
+    let (file, stat) = match storage.open(path, Links::Refuse) {
+        Ok(opened) => opened,
+        Err(error) if error.is_absent() => return Ok(Standing::Absent),
+        // A folder can't be replaced by a file, and may hold somebody's work.
+        Err(StorageError::NotAFile(_)) if storage.list(path).is_ok() => {
+            return Err(StorageError::NotAFile(path.clone()).into());
         }
-        Err(error) if error.is_absent() => Ok(Existing::Nothing),
         Err(StorageError::Link(_) | StorageError::NotAFile(_) | StorageError::Outside(_)) => {
-            Ok(Existing::Other)
+            return Ok(Standing::Wrong);
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(content) = &wanted.content else {
+        return Ok(Standing::Wrong);
+    };
+    // A file that can't be right by its size is not read at all.
+    if stat.size > content.largest() {
+        return Ok(Standing::Wrong);
     }
+    let mut bytes = Vec::new();
+    let read = file.take(content.largest()).read_to_end(&mut bytes);
+    read.map_err(|cause| {
+        let (path, operation) = (path.clone(), "read the index file that stands there");
+        StorageError::Io {
+            path,
+            operation,
+            cause,
+        }
+    })?;
+    Ok(if content.is_in(&bytes) {
+        Standing::Right
+    } else {
+        Standing::Wrong
+    })
 }
 
 #[cfg(test)]
@@ -121,5 +131,14 @@ mod tests {
         std::os::unix::fs::symlink("planted", root.path().join("a")).unwrap();
         assert_eq!(run(false), ["a"]);
         assert!(!root.path().join("planted").exists());
+        std::fs::create_dir(root.path().join("a.zst")).unwrap();
+        assert!(
+            changes(&storage, &wanted(true)).is_err(),
+            "a folder is not replaced"
+        );
+        std::fs::remove_dir(root.path().join("a.zst")).unwrap();
+        let huge = std::fs::File::create(root.path().join("a.zst")).unwrap();
+        huge.set_len(1 << 40).unwrap();
+        assert_eq!(run(true), ["a.zst"], "a huge file is replaced unread");
     }
 }

@@ -57,8 +57,23 @@ pub enum Outcome {
 
 /// A signature that has yet to be written.
 struct Made {
+    /// Where its file stands in its batch.
+    position: usize,
+    file: PathBuf,
     signature: Signature,
+    /// Whether it replaces one that is there; else none may be there.
+    replaces: bool,
     sha256: [u8; 32],
+}
+
+impl Made {
+    /// Only what is read back counts as written.
+    fn is_there(&self) -> bool {
+        sidecar::place_of(&self.file).is_ok_and(|(storage, name)| {
+            let read = sidecar::read(&storage, &(name + sidecar::SUFFIX));
+            read.is_ok_and(|(found, _)| found == self.signature)
+        })
+    }
 }
 
 /// Signs files; gives what became of each, in their order.
@@ -76,29 +91,36 @@ pub fn sign(files: &[PathBuf], mut tools: Tools<'_>) -> Result<Vec<Outcome>, Err
     let mut outcomes = Vec::with_capacity(files.len());
     // In batches, so that what was signed stays when a later file stops the run.
     let done = files.chunks(BATCH).try_for_each(|batch| {
-        let (batch_outcomes, made) = sign_batch(batch, &tools)?;
+        let (mut batch_outcomes, made) = sign_batch(batch, &tools)?;
+        write(&made, &mut tools)?;
+        for one in made.iter().filter(|one| !one.is_there()) {
+            if let Some(outcome) = batch_outcomes.get_mut(one.position) {
+                let why = "somebody else put a signature beside it while it was signed; run again";
+                *outcome = Outcome::Failed(why.to_owned());
+            }
+        }
         outcomes.extend(batch_outcomes);
-        write(&made, &mut tools)
+        Ok(())
     });
     tools.progress.finish();
     done.map(|()| outcomes)
 }
 
-type Batch<'f> = (Vec<Outcome>, Vec<(&'f PathBuf, Made)>);
-
-fn sign_batch<'f>(files: &'f [PathBuf], tools: &Tools<'_>) -> Result<Batch<'f>, Error> {
-    let one = |file: &PathBuf| {
-        let result = sign_one(file, tools);
+fn sign_batch(files: &[PathBuf], tools: &Tools<'_>) -> Result<(Vec<Outcome>, Vec<Made>), Error> {
+    let one = |(position, file): (usize, &PathBuf)| {
+        let result = sign_one(file, position, tools);
         tools.progress.package();
         result
     };
-    let results: Vec<_> = tools
-        .pool
-        .install(|| files.par_iter().map(one).collect::<Result<_, _>>())?;
+    let results: Vec<_> = tools.pool.install(|| {
+        files
+            .par_iter()
+            .enumerate()
+            .map(one)
+            .collect::<Result<_, _>>()
+    })?;
     let (outcomes, made): (Vec<Outcome>, Vec<Option<Made>>) = results.into_iter().unzip();
-    let made = files.iter().zip(made);
-    let made = made.filter_map(|(file, made)| made.map(|made| (file, made)));
-    Ok((outcomes, made.collect()))
+    Ok((outcomes, made.into_iter().flatten().collect()))
 }
 
 fn with_suffix(file: &Path) -> PathBuf {
@@ -107,7 +129,11 @@ fn with_suffix(file: &Path) -> PathBuf {
     name.into()
 }
 
-fn sign_one(file: &Path, tools: &Tools<'_>) -> Result<(Outcome, Option<Made>), Error> {
+fn sign_one(
+    file: &Path,
+    position: usize,
+    tools: &Tools<'_>,
+) -> Result<(Outcome, Option<Made>), Error> {
     if file.extension().is_some_and(|extension| extension == "sig") {
         return Ok((Outcome::Skipped, None));
     }
@@ -125,7 +151,9 @@ fn sign_one(file: &Path, tools: &Tools<'_>) -> Result<(Outcome, Option<Made>), E
         Ok(sha256) => sha256,
         Err(why) => return failed(why),
     };
-    match standing(&storage, &name, &sha256, tools)? {
+    let standing = standing(&storage, &name, &sha256, tools)?;
+    let replaces = standing.is_some();
+    match standing {
         Some(Outcome::Kept) => return Ok((Outcome::Kept, None)),
         Some(outcome) if !tools.force => return Ok((outcome, None)),
         _ => {}
@@ -134,7 +162,16 @@ fn sign_one(file: &Path, tools: &Tools<'_>) -> Result<(Outcome, Option<Made>), E
         path: file.display().to_string(),
         cause: error.to_string(),
     })?;
-    Ok((Outcome::Signed, Some(Made { signature, sha256 })))
+    Ok((
+        Outcome::Signed,
+        Some(Made {
+            position,
+            file: file.to_owned(),
+            signature,
+            replaces,
+            sha256,
+        }),
+    ))
 }
 
 /// The file's SHA-256; the inner error is the file's own.
@@ -191,33 +228,35 @@ fn standing(
 }
 
 /// Logs the signatures, then puts them in place, folder by folder.
-fn write(made: &[(&PathBuf, Made)], tools: &mut Tools<'_>) -> Result<(), Error> {
+fn write(made: &[Made], tools: &mut Tools<'_>) -> Result<(), Error> {
     if made.is_empty() {
         return Ok(());
     }
     if let Some(log) = tools.log.as_deref_mut() {
         let shown: Vec<String> = made
             .iter()
-            .map(|(file, _)| file.display().to_string())
+            .map(|made| made.file.display().to_string())
             .collect();
-        let lines = made.iter().zip(&shown).map(|((_, made), file)| Signed {
+        let lines = made.iter().zip(&shown).map(|(made, file)| Signed {
             file,
             sha256: hex(&made.sha256),
         });
         log.append(tools.key.signer()?.public_key(), &lines.collect::<Vec<_>>())?;
     }
     let mut folders: BTreeMap<PathBuf, (LocalStorage, Vec<Change>)> = BTreeMap::new();
-    for (file, made) in made {
-        let path = file.display().to_string();
+    for made in made {
+        let path = made.file.display().to_string();
         let (storage, name) =
-            sidecar::place_of(file).map_err(|cause| Error::Sign { path, cause })?;
+            sidecar::place_of(&made.file).map_err(|cause| Error::Sign { path, cause })?;
         let folder = folders
             .entry(storage.root().to_owned())
             .or_insert((storage, Vec::new()));
         let (path, content) = (name + sidecar::SUFFIX, made.signature.to_file_bytes());
-        folder.1.push(Change::Write { path, content });
+        folder.1.push(match made.replaces {
+            true => Change::Write { path, content },
+            false => Change::Create { path, content },
+        });
     }
-    folders
-        .into_values()
-        .try_for_each(|(storage, changes)| storage.apply(changes).map_err(Error::from))
+    let mut folders = folders.into_values();
+    folders.try_for_each(|(storage, changes)| Ok(storage.apply(changes)?))
 }

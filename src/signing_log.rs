@@ -48,6 +48,27 @@ impl SigningLog {
         })
     }
 
+    /// Whether the log could be opened, without making it.
+    ///
+    /// # Errors
+    /// When it could not.
+    pub fn check(path: &Path) -> Result<(), Error> {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let exists = path.exists();
+        let place = if exists {
+            path
+        } else {
+            folder.unwrap_or(Path::new("."))
+        };
+        rustix::fs::access(place, rustix::fs::Access::WRITE_OK).map_err(|error| Error::File {
+            path: path.display().to_string(),
+            operation: "open the signing log",
+            cause: error.into(),
+        })
+    }
+
     /// Appends a line for each signature and syncs the file, before the signatures are put in place.
     ///
     /// # Errors

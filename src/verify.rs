@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use crate::channel::{Channel, Selection};
+use crate::channel::{Subdir, SubdirName};
 use crate::error::Error;
 use crate::keys::Keyring;
 use crate::package::{self, Format, PackageError, ReadOptions};
@@ -67,7 +67,7 @@ pub fn verify(targets: &[PathBuf], tools: &Tools<'_>) -> Result<Vec<Verified>, E
         .progress
         .start(u64::try_from(found.len()).unwrap_or(u64::MAX), 0);
     let verified = tools.pool.install(|| {
-        let one = |(file, fault): (PathBuf, Option<String>)| {
+        let one = |(file, fault): Found| {
             let verdict = match fault {
                 Some(why) => Verdict::Error(why),
                 None => verify_file(&file, tools)?,
@@ -81,48 +81,54 @@ pub fn verify(targets: &[PathBuf], tools: &Tools<'_>) -> Result<Vec<Verified>, E
     verified
 }
 
-/// Every package below a folder, be it a channel or one of its subdirs.
-fn packages_of(folder: &Path) -> Vec<(PathBuf, Option<String>)> {
-    let fault = |why: String| vec![(folder.to_owned(), Some(why))];
-    let listed = LocalStorage::open(folder).and_then(|storage| {
-        let here = storage.list("")?;
-        Ok((Channel::walk(&storage, &Selection::Standard)?, here))
-    });
-    let (channel, here) = match listed {
+/// A file to verify, or why it can't be.
+type Found = (PathBuf, Option<String>);
+
+/// Every package in a folder and in the folders in it, whatever their names: a channel, or a subdir.
+fn packages_of(folder: &Path) -> Vec<Found> {
+    let fault = |path: &Path, why: String| (path.to_owned(), Some(why));
+    let listed = LocalStorage::open(folder).and_then(|storage| Ok((storage.list("")?, storage)));
+    let (here, storage) = match listed {
         Ok(listed) => listed,
-        Err(error) => return fault(error.to_string()),
+        Err(error) => return vec![fault(folder, error.to_string())],
     };
     let mut found = Vec::new();
-    for item in here
-        .iter()
-        .filter(|item| matches!(item.kind, Kind::File | Kind::Link))
-    {
-        if item
+    for item in &here {
+        let path = folder.join(&item.name);
+        let is_package = item
             .name
             .to_str()
-            .is_some_and(|name| Format::of(name).is_some())
-        {
-            found.push((folder.join(&item.name), None));
+            .is_some_and(|name| Format::of(name).is_some());
+        let subdir = item.name.to_str().and_then(SubdirName::chosen);
+        match (item.kind, subdir) {
+            (Kind::File | Kind::Link, _) if is_package => found.push((path, None)),
+            (Kind::Folder, Some(subdir)) => match Subdir::list(&storage, subdir) {
+                Ok((subdir, _)) => found.extend(packages_in(folder, &subdir)),
+                Err(error) => found.push(fault(&path, error.to_string())),
+            },
+            (Kind::Link, Some(subdir)) if SubdirName::standard(subdir.as_str()).is_some() => {
+                found.push(fault(
+                    &path,
+                    "is a symbolic link, which is not entered".to_owned(),
+                ));
+            }
+            _ => {}
         }
     }
-    for subdir in &channel.subdirs {
-        let packages = subdir
-            .packages
-            .iter()
-            .map(|file| (folder.join(file.path()), None));
-        found.extend(packages);
-        let refused = subdir
-            .refused
-            .iter()
-            .map(|(path, why)| (folder.join(path), Some(why.to_string())));
-        found.extend(refused);
-    }
     found.sort();
-    if found.is_empty() {
-        fault("there is no package in it".to_owned())
-    } else {
-        found
+    match found.is_empty() {
+        true => vec![fault(folder, "there is no package in it".to_owned())],
+        false => found,
     }
+}
+
+fn packages_in<'a>(folder: &'a Path, subdir: &'a Subdir) -> impl Iterator<Item = Found> + 'a {
+    let packages = subdir
+        .packages
+        .iter()
+        .map(|file| (folder.join(file.path()), None));
+    let refused = subdir.refused.iter();
+    packages.chain(refused.map(|(path, why)| (folder.join(path), Some(why.to_string()))))
 }
 
 fn verify_file(file: &Path, tools: &Tools<'_>) -> Result<Verdict, Error> {

@@ -26,14 +26,15 @@ const SCHEMA: &str = "
         indexed_timestamp INTEGER NOT NULL,
         sig_size INTEGER, sig_mtime INTEGER, sig_inode INTEGER, sig_ctime INTEGER,
         sig_key TEXT, sig_fingerprint TEXT, sig_value TEXT,
+        checksum INTEGER NOT NULL,
         PRIMARY KEY (subdir, name)
     ) WITHOUT ROWID;";
 
 const LOAD: &str = "SELECT name, size, mtime, inode, ctime, sha256, record, mismatch, decoded, indexed_timestamp,
-    sig_size, sig_mtime, sig_inode, sig_ctime, sig_key, sig_fingerprint, sig_value FROM package WHERE subdir = ?1";
+    sig_size, sig_mtime, sig_inode, sig_ctime, sig_key, sig_fingerprint, sig_value, checksum FROM package WHERE subdir = ?1";
 
 const STORE: &str = "INSERT OR REPLACE INTO package VALUES
-    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
 /// A cache in a file of its own, mode 0600 in a folder of 0700.
 #[derive(Debug)]
@@ -56,7 +57,8 @@ impl SqliteCache {
             Err(Unusable::Failed(error)) => return Err(error),
             Err(Unusable::Rebuild(why)) => {
                 note = Some(format!(
-                    "{}: the cache {why}; it is built anew",
+                    "{}: the cache {why}; it is put aside as {}.broken and built anew",
+                    path.display(),
                     path.display()
                 ));
                 put_aside(path)?;
@@ -146,6 +148,7 @@ impl Cache for SqliteCache {
                         sig.map(|sig| sig.key.as_str()),
                         sig.map(|sig| sig.fingerprint.to_string()),
                         sig.map(|sig| sig.value.as_str()),
+                        checksum(name, entry),
                     ])
                     .map_err(&fail)?;
             }
@@ -192,13 +195,40 @@ fn remembered(row: &Row<'_>) -> Option<(String, Remembered)> {
         mismatch: row.get(7).ok()?,
         decoded: row.get(8).ok()?,
     };
+    let name: String = row.get(0).ok()?;
     let entry = Remembered {
         stat: stat(1)?,
         facts,
         indexed_timestamp: row.get(9).ok()?,
         signature,
     };
-    Some((row.get(0).ok()?, entry))
+    let sound = row.get::<_, u32>(17).ok()? == checksum(&name, &entry);
+    sound.then_some((name, entry))
+}
+
+/// What SQLite's own check does not see: a value that was changed within its row.
+fn checksum(name: &str, entry: &Remembered) -> u32 {
+    let Remembered {
+        stat,
+        facts,
+        indexed_timestamp,
+        signature,
+    } = entry;
+    let mut hash = crc32fast::Hasher::new();
+    hash.update(format!("{name}\n{stat:?}\n{indexed_timestamp}\n").as_bytes());
+    hash.update(&facts.sha256);
+    hash.update(facts.record.stored().as_bytes());
+    hash.update(format!("\n{:?}\n{}\n", facts.mismatch, facts.decoded).as_bytes());
+    if let Some(Checked {
+        stat,
+        key,
+        fingerprint,
+        value,
+    }) = signature
+    {
+        hash.update(format!("{stat:?}\n{key}\n{fingerprint}\n{value}").as_bytes());
+    }
+    hash.finalize()
 }
 
 /// Why a file can't serve as the cache as it is.
@@ -260,10 +290,11 @@ fn connect(path: &Path) -> Result<Connection, Unusable> {
             let sound: String = connection
                 .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
                 .map_err(&read)?;
-            if sound == "ok" {
-                Ok(connection)
-            } else {
-                Err(Unusable::Rebuild("is corrupt"))
+            let fits = connection.prepare(LOAD).is_ok();
+            match sound.as_str() {
+                "ok" if fits => Ok(connection),
+                "ok" => Err(Unusable::Rebuild("has another form")),
+                _ => Err(Unusable::Rebuild("is corrupt")),
             }
         }
         (0, 0) => {
@@ -332,14 +363,14 @@ fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// Takes a useless cache away.
+/// Puts a useless cache aside, as `….broken`: what was named with `--cache` may be no cache at all.
 fn put_aside(path: &Path) -> Result<(), CacheError> {
     let fail = |cause| CacheError::Open {
         path: path.display().to_string(),
-        operation: "remove the broken cache",
+        operation: "put the broken cache aside",
         cause,
     };
-    std::fs::remove_file(path).map_err(fail)?;
+    std::fs::rename(path, format!("{}.broken", path.display())).map_err(fail)?;
     let journal = PathBuf::from(format!("{}-journal", path.display()));
     match std::fs::remove_file(&journal) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(fail(cause)),
@@ -448,6 +479,29 @@ mod tests {
             let mut cache = SqliteCache::open(&path).unwrap();
             assert!(cache.note().is_some(), "{spoil}");
             assert!(cache.load("noarch").unwrap().is_empty(), "{spoil}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_changed_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own/cache.db");
+        let mut cache = SqliteCache::open(&path).unwrap();
+        for change in [
+            "record = replace(record, 'license', 'LICENSE')",
+            "size = size + 1",
+            "indexed_timestamp = 1",
+            "sig_value = 'BBBB'",
+            "sha256 = zeroblob(32)",
+            "mismatch = NULL",
+        ] {
+            cache
+                .store(&[entry("a", 1, true), entry("b", 2, false)])
+                .unwrap();
+            let sql = format!("UPDATE package SET {change} WHERE name = 'a'");
+            Connection::open(&path).unwrap().execute(&sql, []).unwrap();
+            let loaded = cache.load("noarch").unwrap();
+            assert_eq!(loaded.keys().collect::<Vec<_>>(), ["b"], "{change}");
         }
     }
 

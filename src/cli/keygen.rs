@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
             folder.private_path(&name).display(),
             folder.public_path(&name).display(),
             key.fingerprint()
-        ));
+        ))?;
     }
     Ok(0)
 }

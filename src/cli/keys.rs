@@ -58,6 +58,6 @@ pub fn run(args: &Args) -> Result<u8, Error> {
         // Writing into a String can't fail.
         let _ = writeln!(text, "{:<width$}  {line}", name.as_str());
     }
-    out::result(&text);
+    out::result(&text)?;
     Ok(if broken { status::FAILED } else { 0 })
 }

@@ -13,9 +13,12 @@ use zeroize::Zeroizing;
 use super::{out, status};
 use crate::error::Error;
 use crate::index::SigningKey;
-use crate::keys::{KeyError, KeyName, KeySize, Keyring, KeysDir, PrivateKey};
+use crate::keys::{
+    AskPassphrase, KeyError, KeyName, KeySize, Keyring, KeysDir, PrivateKey, PublicKey,
+};
 use crate::progress::{Display, Progress};
 use crate::signature::{Signer, local_signer};
+use crate::signing_log::SigningLog;
 
 const PASSPHRASE: &str = "SIGINDEX_PASSPHRASE";
 const PRIVATE_KEY: &str = "SIGINDEX_PRIVATE_KEY";
@@ -140,12 +143,16 @@ impl Keys {
         signing: &SigningOptions,
         min_bits: &MinBits,
     ) -> Result<Keys, Error> {
+        let named = signing.key.iter().chain(&signing.create_key);
+        named
+            .map(|name| KeyName::parse(name))
+            .collect::<Result<Vec<_>, _>>()?;
         let folder = folder.open()?;
         let mut keyring = folder.public_keys()?;
         if let Some(name) = environment_name()?
             && keyring.get(&name).is_none()
         {
-            keyring.insert(environment_key(&name)?.public().clone())?;
+            keyring.insert(environment_key(&name, &passphrase)?.public().clone())?;
         }
         Ok(Keys {
             folder,
@@ -194,18 +201,7 @@ impl Keys {
     fn open_signer(&self) -> Result<Box<dyn Signer>, Error> {
         let key = match self.choose()? {
             Choice::File(name) => self.folder.load_private(&name, &passphrase)?,
-            Choice::Environment(name) => {
-                let key = environment_key(&name)?;
-                if let Some(Ok(public)) = self.keyring.get(&name)
-                    && public.fingerprint() != key.public().fingerprint()
-                {
-                    let public = self.folder.public_path(&name).display().to_string();
-                    return Err(Error::Environment(format!(
-                        "{public} is not the public half of ${PRIVATE_KEY}; correct ${KEY_NAME}"
-                    )));
-                }
-                key
-            }
+            Choice::Environment(name) => self.from_environment(&name, &passphrase)?,
             Choice::Missing(name) => {
                 self.folder.create(&name, KeySize::default(), None)?;
                 out::message(&format!(
@@ -215,12 +211,30 @@ impl Keys {
                 self.folder.load_private(&name, &passphrase)?
             }
         };
-        self.demand_strength(&key)?;
+        self.demand_strength(key.public())?;
         Ok(local_signer(key))
     }
 
-    fn demand_strength(&self, key: &PrivateKey) -> Result<(), Error> {
-        let (name, bits, min) = (key.name().clone(), key.public().bits(), self.min_bits);
+    /// The key of the environment, held against the public key of its name in the folder.
+    fn from_environment(
+        &self,
+        name: &KeyName,
+        ask: &AskPassphrase<'_>,
+    ) -> Result<PrivateKey, Error> {
+        let key = environment_key(name, ask)?;
+        match self.keyring.get(name) {
+            Some(Ok(public)) if public.fingerprint() != key.public().fingerprint() => {
+                let public = self.folder.public_path(name).display().to_string();
+                Err(Error::Environment(format!(
+                    "{public} is not the public half of ${PRIVATE_KEY}; correct ${KEY_NAME}"
+                )))
+            }
+            _ => Ok(key),
+        }
+    }
+
+    fn demand_strength(&self, key: &PublicKey) -> Result<(), Error> {
+        let (name, bits, min) = (key.name().clone(), key.bits(), self.min_bits);
         if bits < min {
             Err(Error::WeakKey { name, bits, min })
         } else {
@@ -230,16 +244,21 @@ impl Keys {
 
     /// All that can be told of the signing key without a passphrase, and without making one.
     fn check_signer(&self) -> Result<(), Error> {
+        let unasked = |name: &KeyName| {
+            Err(KeyError::NoPassphrase {
+                name: name.clone(),
+                why: String::new(),
+            })
+        };
         let public = match self.choose()? {
             Choice::File(name) => self.folder.check_private(&name)?,
-            Choice::Missing(_) | Choice::Environment(_) => return Ok(()),
+            Choice::Missing(_) => return Ok(()),
+            Choice::Environment(name) => match self.from_environment(&name, &unasked) {
+                Err(Error::Key(KeyError::NoPassphrase { .. })) => return Ok(()),
+                key => key?.public().clone(),
+            },
         };
-        let (name, bits, min) = (public.name().clone(), public.bits(), self.min_bits);
-        if bits < min {
-            Err(Error::WeakKey { name, bits, min })
-        } else {
-            Ok(())
-        }
+        self.demand_strength(&public)
     }
 }
 
@@ -253,9 +272,9 @@ fn environment_name() -> Result<Option<KeyName>, Error> {
     }
 }
 
-fn environment_key(name: &KeyName) -> Result<PrivateKey, Error> {
+fn environment_key(name: &KeyName, ask: &AskPassphrase<'_>) -> Result<PrivateKey, Error> {
     let pem = Zeroizing::new(variable(PRIVATE_KEY)?.unwrap_or_default());
-    Ok(PrivateKey::from_env_pem(name.clone(), &pem, &passphrase)?)
+    Ok(PrivateKey::from_env_pem(name.clone(), &pem, ask)?)
 }
 
 /// The passphrase of an encrypted key: from the environment, or asked for.
@@ -324,6 +343,15 @@ pub fn home() -> Result<PathBuf, Error> {
                 .to_owned(),
         )
     })
+}
+
+/// The signing log, if there is to be one. A dry run makes sure that it could be opened, and leaves it.
+pub fn signing_log(signing: &SigningOptions, dry_run: bool) -> Result<Option<SigningLog>, Error> {
+    match signing.signing_log.as_deref() {
+        None => Ok(None),
+        Some(path) if dry_run => SigningLog::check(path).map(|()| None),
+        Some(path) => SigningLog::open(path).map(Some),
+    }
 }
 
 /// A flag that SIGINT and SIGTERM set; a second one ends the process at once.

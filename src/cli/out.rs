@@ -1,13 +1,30 @@
 //! Printing. Owns stdout and stderr: a reader that went away is no failure, and no name from outside
 //! brings control characters to a terminal.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+
+use crate::error::Error;
 
 /// A line, or several, of what was asked for.
-pub fn result(text: &str) {
+///
+/// # Errors
+/// When it can't be written, as on a full disk; a reader that went away has read enough.
+pub fn result(text: &str) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(printable(text).as_bytes());
-    let _ = stdout.flush();
+    let written = stdout
+        .write_all(printable(text).as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
+            let (path, operation) = ("standard output".to_owned(), "write the result");
+            Err(Error::File {
+                path,
+                operation,
+                cause,
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A message beside the result.

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::options::{
-    Keys, KeysFolder, MinBits, SigningOptions, Threads, Verbosity, or_interrupted, stop_on_signals,
+    Keys, KeysFolder, MinBits, SigningOptions, Threads, Verbosity, or_interrupted, signing_log,
+    stop_on_signals,
 };
 use super::{out, status};
 use crate::error::Error;
 use crate::sign::{self, Outcome, Tools};
-use crate::signing_log::SigningLog;
 
 /// Flags of `sign`.
 #[derive(Debug, clap::Args)]
@@ -36,12 +36,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
     let keys = Keys::open(&args.folder, &args.signing, &args.min_bits)?;
     let cancelled = stop_on_signals()?;
     let progress = args.verbosity.progress();
-    let mut log = args
-        .signing
-        .signing_log
-        .as_deref()
-        .map(SigningLog::open)
-        .transpose()?;
+    let mut log = signing_log(&args.signing, false)?;
     let result = sign::sign(
         &args.files,
         Tools {
@@ -74,7 +69,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
         let _ = writeln!(text, "{file:<40} {word}");
     }
     if !args.verbosity.quiet {
-        out::result(&text);
+        out::result(&text)?;
     }
     Ok(if failed { status::FAILED } else { 0 })
 }

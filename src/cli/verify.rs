@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
         let file = one.file.display().to_string().replace('\n', "\\n");
         let _ = writeln!(text, "{file:<40} {verdict}");
     }
-    out::result(&text);
+    out::result(&text)?;
     let valid = verified.iter().all(|one| one.verdict == Verdict::Valid);
     Ok(if valid { 0 } else { status::FAILED })
 }

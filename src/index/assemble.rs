@@ -103,7 +103,7 @@ fn count(report: &mut Report, shelves: &[Shelf<'_>], one: &Examined) {
     }
     match standing {
         Standing::Kept => counts.kept = counts.kept.saturating_add(1),
-        Standing::Signed(_) | Standing::WouldBeSigned => report.signed.push(path),
+        Standing::Signed { .. } | Standing::WouldBeSigned => report.signed.push(path),
         Standing::Unsigned => report.unsigned.push(path),
         Standing::Unverified { .. } => report.unverified.push(path),
     }
@@ -154,12 +154,17 @@ pub fn hold_back(report: &mut Report, config: &Config, shelves: &[Shelf<'_>], pl
         .count();
     if leaving > 0 {
         report.not_published = Some(format!(
-            "{leaving} refused packages are in the published index and would leave it; mend them, or let them go with --drop-refused"
+            "{} in the published index and would leave it; mend them, or let them go with --drop-refused",
+            if leaving == 1 {
+                "1 refused package is".to_owned()
+            } else {
+                format!("{leaving} refused packages are")
+            }
         ));
     }
 }
 
-/// What has to be written so that the channel's index is that of these packages; one batch a subdir.
+/// What has to be written so that the channel's index is that of these packages, in order.
 pub fn changes(
     config: &Config,
     shelves: &[Shelf<'_>],
@@ -167,7 +172,7 @@ pub fn changes(
     keys: &SigningKeys<'_>,
     places: Places<'_>,
     pool: &ThreadPool,
-) -> Result<Vec<Vec<Change>>, Error> {
+) -> Result<Vec<Change>, Error> {
     let mut by_subdir: BTreeMap<&SubdirName, Vec<&Examined>> = BTreeMap::new();
     for one in examined {
         by_subdir.entry(&one.file.subdir).or_default().push(one);
@@ -180,7 +185,9 @@ pub fn changes(
         let document = document(config, shelf, packages, keys)?;
         publish::changes(places.target(), &index_files(&document, &config.formats)?)
     };
-    pool.install(|| shelves.par_iter().map(batch).collect())
+    let batches: Vec<Vec<Change>> =
+        pool.install(|| shelves.par_iter().map(batch).collect::<Result<_, _>>())?;
+    Ok(batches.into_iter().flatten().collect())
 }
 
 fn document<'a>(

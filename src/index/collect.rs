@@ -4,10 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::examine::{Examined, Standing};
+use super::judge::Refusal;
 use crate::cache::{Cache, Checked, Entry};
 use crate::error::Error;
 use crate::keys::PublicKey;
 use crate::record::hex;
+use crate::sidecar;
 use crate::signing_log::{Signed, SigningLog};
 use crate::storage::{Change, Storage};
 
@@ -107,40 +109,56 @@ fn write_signatures(
     target: &dyn Storage,
     log: Option<&mut SigningLog>,
 ) -> Result<(), Error> {
-    let made = |one: &Examined| match &one.standing {
-        Ok(Standing::Signed(signature)) => Some(signature.clone()),
-        _ => None,
-    };
-    let (mut changes, mut lines, mut paths) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut changes, mut made) = (Vec::new(), Vec::new());
     for one in batch.iter() {
-        if let (Some(signature), Some(known)) = (made(one), &one.known) {
-            changes.push(Change::Write {
-                path: one.file.sig_path(),
-                content: signature.to_file_bytes(),
+        if let (
+            Ok(Standing::Signed {
+                signature,
+                replaces,
+            }),
+            Some(known),
+        ) = (&one.standing, &one.known)
+        {
+            let (path, content) = (one.file.sig_path(), signature.to_file_bytes());
+            changes.push(match replaces {
+                true => Change::Write { path, content },
+                false => Change::Create { path, content },
             });
-            paths.push((one.file.path(), hex(&known.facts.sha256)));
+            made.push((one.file.path(), hex(&known.facts.sha256)));
         }
     }
-    lines.extend(paths.iter().map(|(file, sha256)| Signed {
-        file,
-        sha256: sha256.clone(),
-    }));
     if changes.is_empty() {
         return Ok(());
     }
-    log.map_or(Ok(()), |log| log.append(key, &lines))?;
+    let lines = made.iter().map(|(file, sha256)| Signed {
+        file,
+        sha256: sha256.clone(),
+    });
+    log.map_or(Ok(()), |log| log.append(key, &lines.collect::<Vec<_>>()))?;
     target.apply(changes)?;
-    for one in batch.iter_mut() {
-        if let (Some(signature), Some(known)) = (made(one), one.known.as_mut()) {
-            let stat = target.stat(&one.file.sig_path())?.unwrap_or_default();
-            let (fingerprint, value) = (key.fingerprint(), signature.to_base64());
+    batch.iter_mut().for_each(|one| read_back(one, key, target));
+    Ok(())
+}
+
+/// Only what is read back counts as written: somebody else may have put a signature there meanwhile.
+fn read_back(one: &mut Examined, key: &PublicKey, target: &dyn Storage) {
+    let (Ok(Standing::Signed { signature, .. }), Some(known)) = (&one.standing, one.known.as_mut())
+    else {
+        return;
+    };
+    match sidecar::read(target, &one.file.sig_path()) {
+        Ok((found, stat)) if found == *signature => {
+            let (key, fingerprint) = (found.key.clone(), key.fingerprint());
             known.signature = Some(Checked {
                 stat,
-                key: signature.key,
+                key,
                 fingerprint,
-                value,
+                value: found.to_base64(),
             });
         }
+        _ => {
+            let why = "somebody else put a signature beside it while it was signed".to_owned();
+            one.standing = Err(Refusal::Unsteady(why));
+        }
     }
-    Ok(())
 }

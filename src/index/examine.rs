@@ -58,7 +58,12 @@ pub enum Standing {
     /// With the valid signature that it had.
     Kept,
     /// With a signature that was made now; its file has yet to be written.
-    Signed(Signature),
+    Signed {
+        /// The signature.
+        signature: Signature,
+        /// Whether it replaces one that is there; else none may be there.
+        replaces: bool,
+    },
     /// As in `Signed`, in a dry run.
     WouldBeSigned,
     /// Without a signature.
@@ -110,7 +115,9 @@ impl Examiner<'_> {
             Verdict::Sign => Surveyed::ToRead(stat.size),
             verdict => {
                 let news = !matches!(&verdict, Verdict::Keep(checked) if known.signature.as_ref() == Some(checked));
-                let mut examined = self.conclude(shelf, file, stat, facts, verdict);
+                // What was read stays what is remembered: with `--stat mtime-size` the file that lies
+                // there now may be another one, which nobody has read.
+                let mut examined = self.conclude(shelf, file, known.stat, facts, verdict);
                 examined.news = news && (examined.known.as_ref() != Some(known));
                 Surveyed::Settled(Box::new(examined))
             }
@@ -140,11 +147,12 @@ impl Examiner<'_> {
             .and_then(|known| known.signature.as_ref())
             .filter(|_| !self.config.rehash);
         let signature = self.signature(shelf, file, &facts, remembered);
+        let replaces = signature != SigState::Absent;
         let verdict = self.verdict(shelf, file, &facts, signature);
         let sign = verdict == Verdict::Sign;
         let mut examined = self.conclude(shelf, file, stat, facts, verdict);
         if sign {
-            self.sign(&mut examined)?;
+            self.sign(&mut examined, replaces)?;
         }
         Ok(Examined {
             opened: true,
@@ -302,7 +310,7 @@ impl Examiner<'_> {
         }
     }
 
-    fn sign(&self, examined: &mut Examined) -> Result<(), Error> {
+    fn sign(&self, examined: &mut Examined, replaces: bool) -> Result<(), Error> {
         if self.config.dry_run {
             return self.key.check();
         }
@@ -315,7 +323,10 @@ impl Examiner<'_> {
                 path: examined.file.path(),
                 cause: error.to_string(),
             })?;
-        examined.standing = Ok(Standing::Signed(signature));
+        examined.standing = Ok(Standing::Signed {
+            signature,
+            replaces,
+        });
         Ok(())
     }
 }

@@ -234,7 +234,7 @@ impl SignList {
             };
             let (digest, name) = line.split_once([' ', '\t']).ok_or_else(fault)?;
             let name = name.strip_prefix([' ', '*']).unwrap_or(name).trim_end();
-            let name = name.strip_prefix("./").unwrap_or(name);
+            let name = in_channel(name);
             let digest = digest_of(digest)
                 .filter(|_| !name.is_empty())
                 .ok_or_else(fault)?;
@@ -252,6 +252,16 @@ impl SignList {
         let name = path.rsplit('/').next()?;
         self.by_name.get(path).or_else(|| self.by_name.get(name))
     }
+}
+
+/// A path's last two parts, `subdir/file`, wherever the list was made; or its only part.
+fn in_channel(path: &str) -> &str {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    let mut slashes = path.rmatch_indices('/').skip(1);
+    slashes
+        .next()
+        .and_then(|(at, _)| path.get(at.saturating_add(1)..))
+        .unwrap_or(path)
 }
 
 fn digest_of(hex: &str) -> Option<[u8; 32]> {
@@ -408,6 +418,7 @@ mod tests {
             format!("{digest}  a-1-0.conda"),
             format!("{digest} *noarch/a-1-0.conda\n\n"),
             format!("{}  ./noarch/a-1-0.conda\r\n", digest.to_uppercase()),
+            format!("{digest}  /srv/my channel/noarch/a-1-0.conda"),
         ] {
             let policy = Policy {
                 signing: Signing::Listed(SignList::parse("f", &line).unwrap()),

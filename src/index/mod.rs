@@ -170,20 +170,18 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
             keyring,
             made_with: key.opened().map(|signer| signer.public_key()),
         };
-        let batches = assemble::changes(config, &shelves, &examined, &keys, places, pool)?;
+        let changes = assemble::changes(config, &shelves, &examined, &keys, places, pool)?;
         if cancelled.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
         progress.phase("publishing");
-        report.files = batches
+        report.files = changes
             .iter()
-            .flatten()
             .map(|change| change.path().to_owned())
             .collect();
         if !config.dry_run {
-            batches
-                .into_iter()
-                .try_for_each(|batch| places.target().apply(batch))?;
+            // One batch for all subdirs: where it fails in one, none is published.
+            places.target().apply(changes)?;
             shelves.iter().try_for_each(|shelf| {
                 cache.forget(shelf.subdir.name.as_str(), &shelf.forgotten())
             })?;

@@ -3,13 +3,17 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 
 use crate::cache::{Cache, Remembered};
 use crate::channel::{Channel, PackageFile, Selection, Subdir, SubdirName};
 use crate::error::Error;
 use crate::repodata::{Published, PublishedRecord};
 use crate::storage::{Change, Kind, Links, Storage, StorageError, is_own_temporary};
+
+/// The largest index that is read back, in bytes: many times that of the largest channels.
+const MAX_PUBLISHED: u64 = 4 << 30;
 
 /// One subdir.
 #[derive(Debug)]
@@ -74,38 +78,56 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
     Ok(channel)
 }
 
-/// The path and the text of a subdir's published index, if there is one: the one before patches where
-/// there are two, but sigindex's own before any other tool's.
+/// The path and the text of a subdir's published index, if there is one. An output that has none yet
+/// begins with what is published where the packages lie.
 pub fn published_text(
     places: Places<'_>,
+    subdir: &SubdirName,
+) -> Result<Option<(String, Vec<u8>)>, Error> {
+    match published_in(places.target(), subdir)? {
+        None if places.output.is_some() => published_in(places.source, subdir),
+        published => Ok(published),
+    }
+}
+
+fn published_in(
+    storage: &dyn Storage,
     subdir: &SubdirName,
 ) -> Result<Option<(String, Vec<u8>)>, Error> {
     let mut found = Vec::new();
     for name in Published::FILES {
         let path = subdir.path_of(name);
-        match places.target().open(&path, Links::Refuse) {
+        match storage.open(&path, Links::Refuse) {
             Err(error) if error.is_absent() => {}
             Err(error) => return Err(error.into()),
-            Ok((mut file, _)) => {
-                let mut text = Vec::new();
-                file.read_to_end(&mut text)
-                    .map_err(|cause| StorageError::Io {
-                        path: path.clone(),
-                        operation: "read the published index",
-                        cause,
-                    })?;
+            Ok((file, stat)) => {
+                let text = read_capped(file, stat.size).map_err(|cause| StorageError::Io {
+                    path: path.clone(),
+                    operation: "read the published index",
+                    cause,
+                })?;
                 found.push((path, text));
             }
         }
     }
     // A lone index needs no second look: it is parsed anyway.
-    let ours = || found.iter().position(|(_, text)| Published::is_ours(text));
-    let telling = if found.len() > 1 {
-        ours().unwrap_or(0)
-    } else {
-        0
+    let telling = match found.as_slice() {
+        [] | [_] => 0,
+        several => several
+            .iter()
+            .position(|(_, text)| Published::is_ours(text))
+            .unwrap_or(0),
     };
     Ok(found.into_iter().nth(telling))
+}
+
+fn read_capped(file: File, size: u64) -> io::Result<Vec<u8>> {
+    if size > MAX_PUBLISHED {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut text = Vec::new();
+    file.take(MAX_PUBLISHED).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn names_in(storage: &dyn Storage, name: &SubdirName) -> Result<Subdir, Error> {

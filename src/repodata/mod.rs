@@ -121,6 +121,14 @@ impl Content {
         }
     }
 
+    /// The most bytes that a file with this content can have.
+    pub fn largest(&self) -> u64 {
+        let (Content::Plain(plain) | Content::Twin(_, plain)) = self;
+        let plain = u64::try_from(plain.len()).unwrap_or(u64::MAX);
+        // Neither codec makes incompressible data longer than by a hundredth and some headers.
+        plain.saturating_add(plain / 64).saturating_add(4_096)
+    }
+
     /// The bytes to write.
     ///
     /// # Errors

@@ -104,8 +104,8 @@ struct Glance<'a> {
 }
 
 impl<'a> Published<'a> {
-    /// The files that may tell what was published, the telling one first.
-    pub const FILES: [&'static str; 2] = [REPODATA_FROM_PACKAGES, REPODATA];
+    /// The files that may tell what was published. The first that sigindex wrote tells, else the first.
+    pub const FILES: [&'static str; 2] = [REPODATA, REPODATA_FROM_PACKAGES];
 
     /// Whether sigindex wrote an index, as far as it can be read.
     pub fn is_ours(text: &[u8]) -> bool {

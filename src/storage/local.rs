@@ -1,22 +1,18 @@
 //! A channel in a folder of this machine. Owns every system call on the channel's files: links never
 //! lead out, nothing blocks, and a file is replaced by a rename. Must not know what the files mean.
 
-use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use walkdir::WalkDir;
 
+use super::batch::Batch;
 use super::{Change, Item, Kind, Links, Lock, LockMode, Stat, Storage, StorageError};
-
-/// From this many files on, one `syncfs` costs less than a sync of each.
-const SYNC_TOGETHER: usize = 16;
 
 /// A folder, opened: every path is looked up from here, so that renaming or replacing the folder in
 /// the middle of a run changes nothing.
@@ -67,7 +63,7 @@ impl LocalStorage {
         Lock::acquire(&self.root, mode)
     }
 
-    fn shown(&self, path: &str) -> String {
+    pub(super) fn shown(&self, path: &str) -> String {
         self.root.join(path).display().to_string()
     }
 
@@ -115,72 +111,34 @@ impl LocalStorage {
             .map_err(|error| self.fail(path, "open the file")(error.into()))
     }
 
-    /// Writes a temporary file beside the place where it will stand.
-    fn stage(&self, path: &str, content: &[u8]) -> Result<Staged, StorageError> {
-        let place = self.root.join(path);
-        let folder = place.parent().unwrap_or(&self.root);
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o777)
-            .create(folder)
-            .map_err(self.fail(path, "make the folder for the file"))?;
-        let temporary = folder.join(own_temporary());
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o666)
-            .open(&temporary)
-            .map_err(self.fail(path, "create a temporary file beside"))?;
-        let staged = Staged {
-            temporary,
-            place,
-            renamed: false,
-        };
-        file.write_all(content).map_err(self.fail(path, "write"))?;
-        Ok(staged)
-    }
-
-    /// Makes what was written survive a loss of power.
-    fn sync_contents(&self, staged: &[Staged]) -> Result<(), StorageError> {
-        if cfg!(target_os = "linux") && staged.len() >= SYNC_TOGETHER {
-            return sys::syncfs(&self.handle)
-                .map_err(|e| self.fail("", "sync the file system of")(e.into()));
-        }
-        for one in staged {
-            File::open(&one.temporary)
-                .and_then(|file| file.sync_all())
-                .map_err(|cause| io_error(one.place.display().to_string(), "sync", cause))?;
-        }
-        Ok(())
-    }
-
-    fn sync_folders(&self, paths: &[String]) -> Result<(), StorageError> {
-        let folders: BTreeSet<PathBuf> = paths
-            .iter()
-            .filter_map(|path| self.root.join(path).parent().map(Path::to_owned))
-            .collect();
-        for folder in folders {
-            match File::open(&folder).and_then(|folder| folder.sync_all()) {
-                Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                    return Err(io_error(
-                        folder.display().to_string(),
-                        "sync the folder",
-                        cause,
-                    ));
+    /// Opens a folder below the root through no link at all; with `make`, makes it where it isn't there.
+    pub(super) fn folder(&self, path: &str, make: bool) -> Result<OwnedFd, StorageError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let start = sys::openat(&self.handle, ".", flags, Mode::empty());
+        let mut folder = start.map_err(|error| self.fail(path, "open the folder")(error.into()))?;
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            let opened = match sys::openat(&folder, part, flags, Mode::empty()) {
+                Err(Errno::NOENT) if make => {
+                    sys::mkdirat(&folder, part, Mode::from_raw_mode(0o777))
+                        .and_then(|()| sys::openat(&folder, part, flags, Mode::empty()))
                 }
-                _ => {}
-            }
+                opened => opened,
+            };
+            folder = match opened {
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    return Err(StorageError::Link(self.shown(path)));
+                }
+                opened => {
+                    opened.map_err(|error| self.fail(path, "open the folder")(error.into()))?
+                }
+            };
         }
-        Ok(())
+        Ok(folder)
     }
 
-    fn remove(&self, path: &str) -> Result<(), StorageError> {
-        match std::fs::remove_file(self.root.join(path)) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(self.fail(path, "remove")(cause))
-            }
-            _ => Ok(()),
-        }
+    /// The root, open.
+    pub(super) fn handle(&self) -> &OwnedFd {
+        &self.handle
     }
 }
 
@@ -237,27 +195,7 @@ impl Storage for LocalStorage {
     }
 
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError> {
-        let paths: Vec<String> = changes
-            .iter()
-            .map(|change| change.path().to_owned())
-            .collect();
-        let mut staged = Vec::new();
-        for change in &changes {
-            if let Change::Write { path, content } = change {
-                staged.push(self.stage(path, content)?);
-            }
-        }
-        self.sync_contents(&staged)?;
-        let mut ready = staged.into_iter();
-        for change in &changes {
-            match change {
-                Change::Remove { path } => self.remove(path)?,
-                Change::Write { .. } => {
-                    ready.next().map_or(Ok(()), |mut staged| staged.rename())?
-                }
-            }
-        }
-        self.sync_folders(&paths)
+        Batch::stage(self, &changes)?.place()
     }
 }
 
@@ -273,66 +211,16 @@ impl Stat {
     }
 }
 
-/// A file that was written and not yet put in its place; dropped, it is taken away again.
-struct Staged {
-    temporary: PathBuf,
-    place: PathBuf,
-    renamed: bool,
-}
-
-impl Staged {
-    fn rename(&mut self) -> Result<(), StorageError> {
-        std::fs::rename(&self.temporary, &self.place).map_err(|cause| {
-            io_error(
-                self.place.display().to_string(),
-                "put the new file in its place",
-                cause,
-            )
-        })?;
-        self.renamed = true;
-        Ok(())
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if !self.renamed {
-            // A failure is under way already; the next run takes away what stays.
-            let _ = std::fs::remove_file(&self.temporary);
-        }
-    }
-}
-
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
     seconds
         .saturating_mul(1_000_000_000)
         .saturating_add(nanoseconds)
 }
 
-fn io_error(path: String, operation: &'static str, cause: io::Error) -> StorageError {
+pub(super) fn io_error(path: String, operation: &'static str, cause: io::Error) -> StorageError {
     StorageError::Io {
         path,
         operation,
         cause,
     }
-}
-
-/// A name that no package has, unlike any that another process of this machine uses now.
-fn own_temporary() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let since_1970 = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    format!(
-        ".sigindex-{}-{}-{count}.tmp",
-        std::process::id(),
-        since_1970.as_nanos()
-    )
-}
-
-/// Whether a name is one that [`Storage::apply`] gives its temporary files. Under the channel's lock
-/// such a file is left over from a run that was killed.
-pub fn is_own_temporary(name: &str) -> bool {
-    name.starts_with(".sigindex-") && name.ends_with(".tmp")
 }

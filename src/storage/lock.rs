@@ -1,9 +1,12 @@
 //! One indexer at a time. Owns the lock file in the channel; the kernel holds the lock, so a holder
 //! that died never blocks. Must not know what is done under the lock.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::StorageError;
 
@@ -28,38 +31,62 @@ pub struct Lock {
 impl Lock {
     pub(super) fn acquire(root: &Path, mode: LockMode) -> Result<Lock, StorageError> {
         let path = root.join(LOCK_FILE);
-        let shown = path.display().to_string();
-        let nofollow = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o666)
-            .custom_flags(nofollow.bits().cast_signed())
-            .open(&path)
-            .map_err(|cause| StorageError::Io {
-                path: shown.clone(),
-                operation: "open the lock file",
-                cause,
-            })?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) if mode == LockMode::Fail => {
-                return Err(StorageError::Locked {
-                    path: shown,
-                    holder: holder(&file),
-                });
-            }
-            Err(TryLockError::WouldBlock) => {
-                file.lock()
-                    .map_err(|cause| StorageError::NoLocks { path: shown, cause })?;
-            }
-            Err(TryLockError::Error(cause)) => {
-                return Err(StorageError::NoLocks { path: shown, cause });
+        loop {
+            let file = open(&path)?;
+            hold(&file, &path, mode)?;
+            // A lock on a file that was taken away meanwhile keeps nobody out.
+            let named = std::fs::symlink_metadata(&path).ok();
+            let same = |named: &Metadata, held: &Metadata| {
+                named.ino() == held.ino() && named.dev() == held.dev()
+            };
+            if file
+                .metadata()
+                .is_ok_and(|held| named.is_some_and(|named| same(&named, &held)))
+            {
+                return Ok(Lock { _held: file });
             }
         }
-        Ok(Lock { _held: file })
+    }
+}
+
+fn open(path: &Path) -> Result<File, StorageError> {
+    let shown = path.display().to_string();
+    let nofollow = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o666)
+        .custom_flags(nofollow.bits().cast_signed())
+        .open(path);
+    let file = opened.map_err(|cause| match Errno::from_io_error(&cause) {
+        Some(Errno::LOOP) => StorageError::Link(shown.clone()),
+        Some(Errno::ISDIR) => StorageError::NotAFile(shown.clone()),
+        _ => StorageError::Io {
+            path: shown.clone(),
+            operation: "open the lock file",
+            cause,
+        },
+    })?;
+    match file.metadata() {
+        Ok(found) if !found.is_file() => Err(StorageError::NotAFile(shown)),
+        _ => Ok(file),
+    }
+}
+
+fn hold(file: &File, path: &Path, mode: LockMode) -> Result<(), StorageError> {
+    let shown = path.display().to_string();
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) if mode == LockMode::Fail => Err(StorageError::Locked {
+            path: shown,
+            holder: holder(file),
+        }),
+        Err(TryLockError::WouldBlock) => file
+            .lock()
+            .map_err(|cause| StorageError::NoLocks { path: shown, cause }),
+        Err(TryLockError::Error(cause)) => Err(StorageError::NoLocks { path: shown, cause }),
     }
 }
 

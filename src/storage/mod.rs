@@ -1,6 +1,7 @@
 //! Where a channel lies. Owns the [`Storage`] seam and its vocabulary: what a listing says of a file,
 //! and a batch of changes. Knows nothing of packages, records or index files.
 
+mod batch;
 mod local;
 mod lock;
 
@@ -8,7 +9,8 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 
-pub use local::{LocalStorage, is_own_temporary};
+pub use batch::is_own_temporary;
+pub use local::LocalStorage;
 pub use lock::{Lock, LockMode};
 
 /// A channel's place. Paths are relative to it, with `/` between their parts.
@@ -33,11 +35,12 @@ pub trait Storage: Sync {
     /// `links` says [`Links::Refuse`].
     fn open(&self, path: &str, links: Links) -> Result<(File, Stat), StorageError>;
 
-    /// Carries out a batch: all contents are written beside their places and synced, then renamed in
+    /// Carries out a batch: all contents are written beside their places and synced, then put in place in
     /// order; then the folders are synced. Each file is the old one or the new one at any moment.
     ///
     /// # Errors
-    /// At the first failure; what was renamed before it stays, what was not leaves nothing behind.
+    /// At the first failure; what was written over or removed before it is put back, as far as the file
+    /// system lets it, and what was created stays.
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError>;
 }
 
@@ -134,6 +137,13 @@ pub enum Change {
         /// The whole content.
         content: Vec<u8>,
     },
+    /// Puts a file where none stands; one that stands there already is left as it is, without an error.
+    Create {
+        /// Where.
+        path: String,
+        /// The whole content.
+        content: Vec<u8>,
+    },
     /// Takes a file away; one that is already gone is no error.
     Remove {
         /// Which.
@@ -145,7 +155,9 @@ impl Change {
     /// The path that it touches.
     pub fn path(&self) -> &str {
         match self {
-            Change::Write { path, .. } | Change::Remove { path } => path,
+            Change::Write { path, .. } | Change::Create { path, .. } | Change::Remove { path } => {
+                path
+            }
         }
     }
 }
@@ -333,6 +345,77 @@ mod tests {
         std::fs::create_dir(root.path().join("sub/folder")).unwrap();
         assert!(storage.apply(vec![write("sub/folder", "x")]).is_err());
         assert_eq!(storage.list("sub").unwrap().len(), 50);
+    }
+
+    #[test]
+    fn a_batch_that_fails_in_the_middle_is_undone() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        storage
+            .apply(vec![write("sub/a", "old"), write("sub/gone", "old")])
+            .unwrap();
+        std::fs::create_dir(root.path().join("sub/folder")).unwrap();
+        let remove = Change::Remove {
+            path: "sub/gone".to_owned(),
+        };
+        let created = Change::Create {
+            path: "sub/sig".to_owned(),
+            content: b"new".to_vec(),
+        };
+        let changes = vec![
+            created,
+            write("sub/a", "new"),
+            write("sub/b", "new"),
+            remove,
+            write("sub/folder", "x"),
+        ];
+        assert!(storage.apply(changes).is_err());
+        assert_eq!(read(&storage, "sub/a", Links::Refuse).unwrap(), "old");
+        assert_eq!(read(&storage, "sub/gone", Links::Refuse).unwrap(), "old");
+        let mut names: Vec<_> = storage
+            .list("sub")
+            .unwrap()
+            .into_iter()
+            .map(|item| item.name)
+            .collect();
+        names.sort();
+        assert_eq!(names, ["a", "folder", "gone", "sig"]);
+    }
+
+    #[test]
+    fn what_is_created_never_replaces() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let create = |content: &str| Change::Create {
+            path: "sub/a".to_owned(),
+            content: content.into(),
+        };
+        storage.apply(vec![create("first")]).unwrap();
+        storage.apply(vec![create("second")]).unwrap();
+        assert_eq!(read(&storage, "sub/a", Links::Refuse).unwrap(), "first");
+        assert_eq!(storage.list("sub").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn no_write_goes_through_a_linked_folder() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let storage = LocalStorage::open(root.path()).unwrap();
+        symlink(elsewhere.path(), root.path().join("sub")).unwrap();
+        let error = storage.apply(vec![write("sub/a", "x")]).unwrap_err();
+        assert!(matches!(error, StorageError::Link(_)), "{error}");
+        assert!(
+            storage
+                .apply(vec![Change::Remove {
+                    path: "sub/a".to_owned()
+                }])
+                .is_err()
+        );
+        assert!(
+            std::fs::read_dir(elsewhere.path())
+                .unwrap()
+                .next()
+                .is_none()
+        );
     }
 
     #[test]

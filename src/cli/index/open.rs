@@ -1,0 +1,178 @@
+//! What a run of `index` works with, opened: the channel, the output, the lock, the cache.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::Args;
+use crate::cache::{Cache, NoCache, SqliteCache};
+use crate::channel::SubdirName;
+use crate::cli::options::{home, variable};
+use crate::cli::out;
+use crate::error::Error;
+use crate::package::Format;
+use crate::record::hex;
+use crate::storage::{Item, LocalStorage, Lock, LockMode, Nowhere, Storage};
+
+/// The file of the cache in its folder.
+const CACHE_FILE: &str = "cache.db";
+
+/// Where index files and signatures go.
+pub enum Output {
+    /// Into the channel's own folder.
+    InPlace,
+    /// Elsewhere.
+    Elsewhere(LocalStorage),
+    /// Into a folder that a dry run does not make.
+    NotYet,
+}
+
+impl Output {
+    pub fn open(args: &Args, source: &LocalStorage) -> Result<Output, Error> {
+        let Some(path) = &args.output else {
+            return Ok(Output::InPlace);
+        };
+        let output = match args.dry_run {
+            true if !path.exists() => return Ok(Output::NotYet),
+            true => LocalStorage::open(path)?,
+            false => LocalStorage::create(path)?,
+        };
+        Ok(match output.root() == source.root() {
+            true => Output::InPlace,
+            false => Output::Elsewhere(output),
+        })
+    }
+
+    pub fn local(&self) -> Option<&LocalStorage> {
+        match self {
+            Output::Elsewhere(output) => Some(output),
+            Output::InPlace | Output::NotYet => None,
+        }
+    }
+
+    pub fn storage(&self) -> Option<&dyn Storage> {
+        match self {
+            Output::InPlace => None,
+            Output::Elsewhere(output) => Some(output),
+            Output::NotYet => Some(&Nowhere),
+        }
+    }
+}
+
+/// Whoever names a subdir means its channel.
+pub fn demand_channel(source: &LocalStorage) -> Result<(), Error> {
+    let name = source
+        .root()
+        .file_name()
+        .and_then(|name| name.to_str())
+        .and_then(SubdirName::standard);
+    let Some(name) = name else { return Ok(()) };
+    let is_package = |item: &Item| {
+        item.name
+            .to_str()
+            .is_some_and(|name| Format::of(name).is_some())
+    };
+    if source.list("")?.iter().any(is_package) {
+        let folder = source.root().display();
+        return Err(Error::Usage(format!(
+            "{folder} is the subdir {name} of a channel, as it seems; name the channel's folder, which holds it, and --subdir {name} for it alone"
+        )));
+    }
+    Ok(())
+}
+
+pub fn lock(args: &Args, target: &LocalStorage) -> Result<Option<Lock>, Error> {
+    if args.dry_run || args.run.no_lock {
+        return Ok(None);
+    }
+    if !args.run.wait {
+        return Ok(Some(target.lock(LockMode::Fail)?));
+    }
+    match target.lock(LockMode::Fail) {
+        Ok(lock) => return Ok(Some(lock)),
+        Err(error) if !args.verbosity.quiet => out::message(&format!("{error}; waiting")),
+        Err(_) => {}
+    }
+    Ok(Some(target.lock(LockMode::Wait)?))
+}
+
+/// The cache, and what there is to say of it. A dry run reads one that is there, and makes none.
+pub fn cache(
+    args: &Args,
+    source: &LocalStorage,
+    target: &LocalStorage,
+) -> Result<(Box<dyn Cache>, Option<String>), Error> {
+    let path = cache_path(args, source, target)?;
+    if args.dry_run {
+        let opened = SqliteCache::open_read_only(&path);
+        return Ok((
+            opened.map_or_else(
+                || Box::new(NoCache) as Box<dyn Cache>,
+                |cache| Box::new(cache),
+            ),
+            None,
+        ));
+    }
+    let cache = SqliteCache::open(&path)?;
+    let note = cache.note().map(str::to_owned);
+    Ok((Box::new(cache), note))
+}
+
+fn cache_path(args: &Args, source: &LocalStorage, target: &LocalStorage) -> Result<PathBuf, Error> {
+    let Some(path) = &args.run.cache else {
+        return default_cache_path(source, target);
+    };
+    let path = resolved(path).map_err(|cause| Error::File {
+        path: path.display().to_string(),
+        operation: "find the cache",
+        cause,
+    })?;
+    if path.starts_with(source.root()) || path.starts_with(target.root()) {
+        return Err(Error::Usage(format!(
+            "--cache {}: lies inside the channel, where whoever may upload packages could write it; name a place outside",
+            path.display()
+        )));
+    }
+    Ok(if path.is_file() {
+        path
+    } else {
+        path.join(CACHE_FILE)
+    })
+}
+
+/// A path that may not be there yet, as far as it is there without links.
+fn resolved(path: &Path) -> std::io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    for there in path.ancestors() {
+        if let (Ok(real), Ok(rest)) = (there.canonicalize(), path.strip_prefix(there)) {
+            return Ok(real.join(rest));
+        }
+    }
+    Ok(path)
+}
+
+/// A folder for this channel and its output, told apart by a hash of both paths.
+fn default_cache_path(source: &LocalStorage, target: &LocalStorage) -> Result<PathBuf, Error> {
+    let base = variable("XDG_CACHE_HOME")?
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let base = match base {
+        Some(base) => base,
+        None => home()?.join(".cache"),
+    };
+    let mut hash = Sha256::new();
+    hash.update(source.root().as_os_str().as_encoded_bytes());
+    hash.update([0]);
+    hash.update(target.root().as_os_str().as_encoded_bytes());
+    let digest: String = hex(&hash.finalize()).chars().take(16).collect();
+    let name = source
+        .root()
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let base = resolved(&base).unwrap_or(base);
+    Ok(base
+        .join("sigindex")
+        .join(format!("{name}-{digest}"))
+        .join(CACHE_FILE))
+}

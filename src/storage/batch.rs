@@ -1,0 +1,298 @@
+//! A batch of changes to a folder of this machine: everything is written beside its place and synced,
+//! then put in place in order; a failure in the middle is undone. Every step goes through an open folder,
+//! so that a link that is planted meanwhile leads nowhere. Must not know what the files mean.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::local::io_error;
+use super::{Change, LocalStorage, StorageError};
+
+/// From this many files on, one `syncfs` costs less than a sync of each.
+const SYNC_TOGETHER: usize = 16;
+
+/// Changes, staged and then placed.
+pub(super) struct Batch<'a> {
+    storage: &'a LocalStorage,
+    folders: BTreeMap<String, OwnedFd>,
+    steps: Vec<Step>,
+    /// Whether each file is synced as it is written.
+    sync_each: bool,
+}
+
+/// One change on its way.
+struct Step {
+    folder: String,
+    name: String,
+    action: Action,
+    state: State,
+    /// The file that stood in the place before, under another name.
+    backup: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Write,
+    Create,
+    Remove,
+}
+
+enum State {
+    /// The new content lies in this file beside the place.
+    Staged(String),
+    /// Nothing has to be staged, or nothing is left to do.
+    Idle,
+    /// Done, and to be undone when a later step fails.
+    Placed,
+}
+
+impl<'a> Batch<'a> {
+    /// Writes the contents beside their places and makes them survive a loss of power.
+    pub(super) fn stage(
+        storage: &'a LocalStorage,
+        changes: &[Change],
+    ) -> Result<Batch<'a>, StorageError> {
+        let sync_each = changes.len() < SYNC_TOGETHER || !cfg!(target_os = "linux");
+        let (folders, steps) = (BTreeMap::new(), Vec::new());
+        let mut batch = Batch {
+            storage,
+            folders,
+            steps,
+            sync_each,
+        };
+        for change in changes {
+            batch.stage_one(change)?;
+        }
+        if !sync_each {
+            sys::syncfs(storage.handle())
+                .map_err(|error| batch.fail("", "sync the file system of", error))?;
+        }
+        Ok(batch)
+    }
+
+    fn stage_one(&mut self, change: &Change) -> Result<(), StorageError> {
+        let (folder, name) = change
+            .path()
+            .rsplit_once('/')
+            .unwrap_or(("", change.path()));
+        let (folder, name) = (folder.to_owned(), name.to_owned());
+        let (action, content) = match change {
+            Change::Write { content, .. } => (Action::Write, Some(content)),
+            Change::Create { content, .. } => (Action::Create, Some(content)),
+            Change::Remove { .. } => (Action::Remove, None),
+        };
+        if !self.folders.contains_key(&folder) {
+            match self.storage.folder(&folder, content.is_some()) {
+                Ok(handle) => drop(self.folders.insert(folder.clone(), handle)),
+                Err(error) if content.is_none() && error.is_absent() => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut step = Step {
+            folder,
+            name,
+            action,
+            state: State::Idle,
+            backup: None,
+        };
+        if let Some(content) = content {
+            let temporary = own_temporary();
+            let written = self.write(&step, &temporary, content);
+            step.state = State::Staged(temporary);
+            self.steps.push(step);
+            return written.map_err(|error| self.fail(change.path(), "write", error));
+        }
+        self.steps.push(step);
+        Ok(())
+    }
+
+    fn write(&self, step: &Step, temporary: &str, content: &[u8]) -> io::Result<()> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        let mut file = File::from(sys::openat(self.handle(step)?, temporary, flags, mode)?);
+        file.write_all(content)?;
+        if self.sync_each {
+            file.sync_all()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Puts everything in place in order, and makes that survive a loss of power. Where it fails, what
+    /// was replaced or removed is put back; what was created stays.
+    pub(super) fn place(mut self) -> Result<(), StorageError> {
+        let placed = (0..self.steps.len()).try_for_each(|at| self.place_one(at));
+        let synced = placed.and_then(|()| self.sync_folders());
+        if synced.is_err() {
+            self.undo();
+        }
+        synced
+    }
+
+    fn place_one(&mut self, at: usize) -> Result<(), StorageError> {
+        let Some(mut step) = self.steps.get_mut(at).map(std::mem::take) else {
+            return Ok(());
+        };
+        let done = self.try_place(&mut step);
+        let path = step.path();
+        if let Some(place) = self.steps.get_mut(at) {
+            *place = step;
+        }
+        done.map_err(|error| self.fail(&path, "put the new file in its place", error))
+    }
+
+    fn try_place(&self, step: &mut Step) -> io::Result<()> {
+        let folder = self.handle(step)?;
+        if step.action != Action::Create {
+            let backup = own_temporary();
+            // Without hard links there is no way back, which is no reason not to go on.
+            if sys::linkat(folder, &step.name, folder, &backup, AtFlags::empty()).is_ok() {
+                step.backup = Some(backup);
+            }
+        }
+        match (&step.state, step.action) {
+            (State::Staged(temporary), Action::Create) => {
+                if !create(folder, temporary, &step.name)? {
+                    return Ok(());
+                }
+            }
+            (State::Staged(temporary), _) => sys::renameat(folder, temporary, folder, &step.name)?,
+            _ => match sys::unlinkat(folder, &step.name, AtFlags::empty()) {
+                Err(Errno::NOENT) => {}
+                removed => removed?,
+            },
+        }
+        step.state = State::Placed;
+        Ok(())
+    }
+
+    fn sync_folders(&self) -> Result<(), StorageError> {
+        self.folders.iter().try_for_each(|(path, folder)| {
+            sys::fsync(folder).map_err(|error| self.fail(path, "sync the folder", error))
+        })
+    }
+
+    /// Puts back what was replaced or removed, the last first. A failure is under way already: what
+    /// can't be undone is left to the next run.
+    fn undo(&self) {
+        for step in self
+            .steps
+            .iter()
+            .rev()
+            .filter(|step| matches!(step.state, State::Placed))
+        {
+            let Ok(folder) = self.handle(step) else {
+                continue;
+            };
+            let _ = match (&step.backup, step.action) {
+                (Some(backup), _) => sys::renameat(folder, backup, folder, &step.name),
+                (None, Action::Write) => sys::unlinkat(folder, &step.name, AtFlags::empty()),
+                (None, _) => Ok(()),
+            };
+        }
+    }
+
+    /// Takes away temporary files; the next run does it where this one can't.
+    fn clean_up(&self) {
+        for step in &self.steps {
+            let Ok(folder) = self.handle(step) else {
+                continue;
+            };
+            if let State::Staged(temporary) = &step.state {
+                let _ = sys::unlinkat(folder, temporary, AtFlags::empty());
+            }
+            if let Some(backup) = &step.backup {
+                let _ = sys::unlinkat(folder, backup, AtFlags::empty());
+            }
+        }
+    }
+
+    fn handle(&self, step: &Step) -> io::Result<&OwnedFd> {
+        self.folders
+            .get(&step.folder)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn fail(
+        &self,
+        path: &str,
+        operation: &'static str,
+        error: impl Into<io::Error>,
+    ) -> StorageError {
+        io_error(self.storage.shown(path), operation, error.into())
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.clean_up();
+    }
+}
+
+impl Step {
+    fn path(&self) -> String {
+        match self.folder.as_str() {
+            "" => self.name.clone(),
+            folder => format!("{folder}/{}", self.name),
+        }
+    }
+}
+
+impl Default for Step {
+    fn default() -> Self {
+        let (folder, name) = (String::new(), String::new());
+        Step {
+            folder,
+            name,
+            action: Action::Remove,
+            state: State::Idle,
+            backup: None,
+        }
+    }
+}
+
+/// Puts a file where nothing may stand; false where something does.
+fn create(folder: &OwnedFd, temporary: &str, name: &str) -> io::Result<bool> {
+    match sys::renameat_with(folder, temporary, folder, name, RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(true),
+        Err(Errno::EXIST) => return Ok(false),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // File systems without that flag, such as NFS, have hard links, which never replace.
+    match sys::linkat(folder, temporary, folder, name, AtFlags::empty()) {
+        Ok(()) => {
+            sys::unlinkat(folder, temporary, AtFlags::empty())?;
+            Ok(true)
+        }
+        Err(Errno::EXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A name that no package has, unlike any that another process of this machine uses now.
+fn own_temporary() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let since_1970 = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!(
+        ".sigindex-{}-{}-{count}.tmp",
+        std::process::id(),
+        since_1970.as_nanos()
+    )
+}
+
+/// Whether a name is one that a batch gives its temporary files. Under the channel's lock such a file is
+/// left over from a run that was killed.
+pub fn is_own_temporary(name: &str) -> bool {
+    name.starts_with(".sigindex-") && name.ends_with(".tmp")
+}
