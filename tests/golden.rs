@@ -290,19 +290,29 @@ fn the_whole_channel_verifies() {
     );
 }
 
-/// Everything below a folder: its bytes, inode, and the time it was written and last touched.
-fn state(folder: &Path) -> BTreeMap<PathBuf, (Option<Vec<u8>>, u64, (i64, i64), (i64, i64))> {
+/// What tells whether a file was touched.
+#[derive(PartialEq)]
+struct State {
+    bytes: Option<Vec<u8>>,
+    inode: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// Everything below a folder.
+fn state(folder: &Path) -> BTreeMap<PathBuf, State> {
     use std::os::unix::fs::MetadataExt as _;
     let entries = walkdir::WalkDir::new(folder).into_iter();
     let entries = entries.map(|entry| {
         let path = entry.unwrap().into_path();
         let found = std::fs::symlink_metadata(&path).unwrap();
-        let bytes = found.is_file().then(|| std::fs::read(&path).unwrap());
-        let times = (
-            (found.mtime(), found.mtime_nsec()),
-            (found.ctime(), found.ctime_nsec()),
-        );
-        (path, (bytes, found.ino(), times.0, times.1))
+        let state = State {
+            bytes: found.is_file().then(|| std::fs::read(&path).unwrap()),
+            inode: found.ino(),
+            written: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        };
+        (path, state)
     });
     entries.collect()
 }

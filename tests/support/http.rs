@@ -1,0 +1,75 @@
+//! A server of files over http, on a free port of this machine: what a channel lies behind. It owns the
+//! least that a client needs and a log of what was asked for; it must not know what it serves.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Serves a folder until the process ends.
+pub struct Server {
+    url: String,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Begins to serve a folder.
+    pub fn of(folder: &Path) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (folder, writer) = (folder.to_owned(), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let (folder, log) = (folder.clone(), Arc::clone(&writer));
+                // A client that goes away early is no matter of the server's.
+                std::thread::spawn(move || answer(connection, &folder, &log));
+            }
+        });
+        Self { url, log }
+    }
+
+    /// Where it is, with a final slash.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What was asked for, each as `STATUS PATH`.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+/// Answers one request and closes.
+fn answer(mut connection: TcpStream, folder: &Path, log: &Mutex<Vec<String>>) -> Option<()> {
+    let mut lines = BufReader::new(connection.try_clone().ok()?).lines();
+    let request = lines.next()?.ok()?;
+    while !lines.next()?.ok()?.is_empty() {}
+    let path = request
+        .split(' ')
+        .nth(1)?
+        .trim_start_matches('/')
+        .to_owned();
+    let file = below(folder, &path).and_then(|file| std::fs::read(file).ok());
+    let (status, body) = match file {
+        Some(body) => ("200 OK", body),
+        None => ("404 Not Found", Vec::new()),
+    };
+    log.lock()
+        .ok()?
+        .push(format!("{} {path}", status.get(..3)?));
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    connection.write_all(head.as_bytes()).ok()?;
+    connection.write_all(&body).ok()
+}
+
+/// A path below the folder, by plain names alone.
+fn below(folder: &Path, path: &str) -> Option<PathBuf> {
+    let path = Path::new(path);
+    let plain = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    plain.then(|| folder.join(path))
+}
