@@ -5,8 +5,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::string_slice,
-    clippy::print_stderr
+    clippy::string_slice
 )]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,7 +11,7 @@ use super::program::Ran;
 /// What makes the environment; a change here makes it anew.
 const SHIM: &str = include_str!("conda427.py");
 const CONDA: &str = "conda==4.2.7";
-/// The last of 2016's sources are built by setuptools of before the removal of their old ways.
+/// Sources of 2016 need setuptools of before it dropped their ways.
 const BUILDERS: [&str; 2] = ["setuptools==65.5.0", "wheel==0.48.0"];
 const LIBRARIES: [&str; 12] = [
     "auxlib==0.0.43",
@@ -109,8 +109,10 @@ impl Conda {
     fn make(&self, folder: &Path) -> Result<(), String> {
         self.environment(folder)?;
         self.pip(&BUILDERS, &[])?;
-        self.pip(&LIBRARIES, &["--no-deps"])?;
-        self.pip(&[CONDA], &["--no-deps", "--no-build-isolation"])?;
+        // What comes as sources is built by these builders, not by the newest; pycosat is C.
+        let flags = ["--no-deps", "--no-build-isolation"];
+        self.pip(&LIBRARIES, &flags)?;
+        self.pip(&[CONDA], &flags)?;
         let packages = run(&mut self.command(&[
             "-c",
             "import sysconfig; print(sysconfig.get_path('purelib'))",

@@ -20,10 +20,13 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
-/// Says that the current test is skipped, and why.
+/// Says that the current test is skipped, and why: to stderr itself, since the harness hides what the
+/// macros print in a test that passes.
 pub fn skip(why: &str) {
+    use std::io::Write as _;
     let thread = std::thread::current();
-    eprintln!("skipped: {}: {why}", thread.name().unwrap_or("a test"));
+    let name = thread.name().unwrap_or("a test");
+    let _ = std::io::stderr().write_all(format!("skipped: {name}: {why}\n").as_bytes());
 }
 
 /// Copies a folder with all that is below it; the copies can be written.
