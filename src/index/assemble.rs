@@ -42,6 +42,8 @@ impl SigningKeys<'_> {
 pub fn tally(report: &mut Report, config: &Config, shelves: &[Shelf<'_>], examined: &[Examined]) {
     for one in examined {
         count(report, shelves, one);
+        let added = signature_bytes(config, one);
+        report.counts.signature_bytes = report.counts.signature_bytes.saturating_add(added);
     }
     for shelf in shelves {
         for (path, fault) in &shelf.subdir.refused {
@@ -107,6 +109,19 @@ fn count(report: &mut Report, shelves: &[Shelf<'_>], one: &Examined) {
         Standing::Unsigned => report.unsigned.push(path),
         Standing::Unverified { .. } => report.unverified.push(path),
     }
+}
+
+/// The bytes that a package's signature adds to its record, and that `--signatures detached` leaves out.
+fn signature_bytes(config: &Config, one: &Examined) -> u64 {
+    let value = match (&one.standing, &one.known) {
+        _ if config.detached => None,
+        (Err(_), _) => None,
+        (Ok(Standing::Unverified { value, .. }), _) => Some(value.len()),
+        (Ok(_), Some(known)) => known.signature.as_ref().map(|checked| checked.value.len()),
+        (Ok(_), None) => None,
+    };
+    let key = r#","value":"""#.len();
+    value.map_or(0, |value| value.saturating_add(key) as u64)
 }
 
 fn differs(one: &Examined, published: Option<&str>) -> bool {
