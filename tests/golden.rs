@@ -52,10 +52,34 @@ fn indexed(flags: &[&str]) -> Option<(Home, PathBuf)> {
         ("kept", 0),
         ("reused", 0),
         ("refused", 0),
+        // 344 characters of base64, and their key.
+        ("signature_bytes", PACKAGES * 355),
     ] {
         assert_eq!(report["counts"][count], expected, "{count} of {report}");
     }
     Some((home, channel))
+}
+
+#[test]
+fn the_report_says_what_signatures_add() {
+    let Some((home, channel)) = indexed(&[]) else {
+        return;
+    };
+    let added = |flags: &[&str]| {
+        let report = home.index(0, &channel, flags);
+        report["counts"]["signature_bytes"].as_u64().unwrap()
+    };
+    let size = || -> u64 {
+        let files = SUBDIRS.map(|subdir| channel.join(subdir).join("repodata.json"));
+        files
+            .iter()
+            .map(|file| file.metadata().unwrap().len())
+            .sum()
+    };
+    let (embedded, with) = (added(&[]), size());
+    let (detached, without) = (added(&["--signatures", "detached"]), size());
+    assert_eq!(detached, 0);
+    assert_eq!(embedded, with - without);
 }
 
 /// One JSON object, its values as they were written: no number passes through a float.
