@@ -126,10 +126,10 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
     let texts = channel
         .subdirs
         .iter()
-        .map(|subdir| shelf::published_text(places, &subdir.name));
+        .map(|subdir| shelf::published_texts(places, &subdir.name));
     let texts = texts.collect::<Result<Vec<_>, _>>()?;
     let subdirs = channel.subdirs.into_iter().zip(&texts);
-    let shelves = subdirs.map(|(subdir, text)| Shelf::new(subdir, places, text.as_ref(), cache));
+    let shelves = subdirs.map(|(subdir, text)| Shelf::new(subdir, places, text, cache));
     let shelves = shelves.collect::<Result<Vec<_>, _>>()?;
     if !config.dry_run {
         places

@@ -55,7 +55,7 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
             let listed = channel.subdirs.iter().any(|subdir| subdir.name == noarch);
             if !listed
                 && names_in(places.source, &noarch)?.packages.is_empty()
-                && published_text(places, &noarch)?.is_none()
+                && published_texts(places, &noarch)?.is_empty()
             {
                 channel.subdirs.push(Subdir::empty(noarch));
             }
@@ -69,7 +69,7 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
                 .filter_map(|item| SubdirName::standard(item.name.to_str()?))
             {
                 let listed = channel.subdirs.iter().any(|subdir| subdir.name == name);
-                if !listed && published_text(places, &name)?.is_some() {
+                if !listed && !published_texts(places, &name)?.is_empty() {
                     channel.subdirs.push(Subdir::empty(name));
                 }
             }
@@ -78,22 +78,20 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
     Ok(channel)
 }
 
-/// The path and the text of a subdir's published index, if there is one. An output that has none yet
-/// begins with what is published where the packages lie.
-pub fn published_text(
-    places: Places<'_>,
-    subdir: &SubdirName,
-) -> Result<Option<(String, Vec<u8>)>, Error> {
-    match published_in(places.target(), subdir)? {
-        None if places.output.is_some() => published_in(places.source, subdir),
-        published => Ok(published),
+/// The files, by path, that tell what was published in a subdir. An output that has none yet begins
+/// with what is published where the packages lie.
+pub fn published_texts(places: Places<'_>, subdir: &SubdirName) -> Result<Texts, Error> {
+    let texts = texts_in(places.target(), subdir)?;
+    if texts.is_empty() && places.output.is_some() {
+        return texts_in(places.source, subdir);
     }
+    Ok(texts)
 }
 
-fn published_in(
-    storage: &dyn Storage,
-    subdir: &SubdirName,
-) -> Result<Option<(String, Vec<u8>)>, Error> {
+/// Paths and contents of index files.
+pub type Texts = Vec<(String, Vec<u8>)>;
+
+fn texts_in(storage: &dyn Storage, subdir: &SubdirName) -> Result<Texts, Error> {
     let mut found = Vec::new();
     for name in Published::FILES {
         let path = subdir.path_of(name);
@@ -110,15 +108,7 @@ fn published_in(
             }
         }
     }
-    // A lone index needs no second look: it is parsed anyway.
-    let telling = match found.as_slice() {
-        [] | [_] => 0,
-        several => several
-            .iter()
-            .position(|(_, text)| Published::is_ours(text))
-            .unwrap_or(0),
-    };
-    Ok(found.into_iter().nth(telling))
+    Ok(found)
 }
 
 fn read_capped(file: File, size: u64) -> io::Result<Vec<u8>> {
@@ -143,13 +133,10 @@ impl<'a> Shelf<'a> {
     pub fn new(
         mut subdir: Subdir,
         places: Places<'_>,
-        published: Option<&'a (String, Vec<u8>)>,
+        published: &'a Texts,
         cache: &mut dyn Cache,
     ) -> Result<Shelf<'a>, Error> {
-        let published = match published {
-            Some((path, text)) => Published::parse(path, text)?,
-            None => Published::default(),
-        };
+        let published = Published::read(published)?;
         subdir.refuse_collisions(|name| published.records.contains_key(name));
         let target = match places.output {
             Some(output) => Cow::Owned(names_in(output, &subdir.name)?),

@@ -1,5 +1,6 @@
 //! What an earlier run published. Owns reading an index back; must not judge what follows from it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
@@ -59,12 +60,6 @@ struct Info {
     signing_keys: Option<serde_json::Value>,
 }
 
-#[derive(Deserialize)]
-struct Head {
-    #[serde(default)]
-    info: Info,
-}
-
 impl Info {
     fn is_ours(&self) -> bool {
         self.generator
@@ -104,12 +99,41 @@ struct Glance<'a> {
 }
 
 impl<'a> Published<'a> {
-    /// The files that may tell what was published. The first that sigindex wrote tells, else the first.
-    pub const FILES: [&'static str; 2] = [REPODATA, REPODATA_FROM_PACKAGES];
+    /// The files that may tell what was published: before patches, and after them.
+    pub const FILES: [&'static str; 2] = [REPODATA_FROM_PACKAGES, REPODATA];
 
-    /// Whether sigindex wrote an index, as far as it can be read.
-    pub fn is_ours(text: &[u8]) -> bool {
-        object(text).is_ok_and(|head: Head| head.info.is_ours())
+    /// Reads [`Published::FILES`], by path, as far as they are there. All that sigindex wrote bind
+    /// together, so that neither hides what the other says; else the first tells.
+    ///
+    /// # Errors
+    /// When one isn't JSON of an index's form.
+    pub fn read(texts: &'a [(String, Vec<u8>)]) -> Result<Published<'a>, Error> {
+        let mut told: Option<Published<'a>> = None;
+        for (path, text) in texts {
+            let next = Published::parse(path, text)?;
+            told = Some(match told {
+                Some(told) if !next.by_sigindex => told,
+                Some(told) if told.by_sigindex => told.joined_with(next),
+                _ => next,
+            });
+        }
+        Ok(told.unwrap_or_default())
+    }
+
+    /// Where the two contradict each other, no digest is vouched for.
+    fn joined_with(mut self, other: Published<'a>) -> Published<'a> {
+        for (name, record) in other.records {
+            match self.records.entry(name) {
+                Entry::Vacant(vacant) => drop(vacant.insert(record)),
+                Entry::Occupied(mut known) if known.get().sha256 != record.sha256 => {
+                    known.get_mut().sha256 = None;
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
+        self.signing_keys.extend(other.signing_keys);
+        self.signatures.extend(other.signatures);
+        self
     }
 
     /// Reads an index.
@@ -193,6 +217,46 @@ mod tests {
         assert_eq!(published.records["b.conda"].sha256, None);
         assert!(published.signatures.contains_key("a.tar.bz2"));
         assert!(!Published::parse("x", b"{}").unwrap().by_sigindex);
+    }
+
+    #[test]
+    fn neither_file_hides_what_the_other_says() {
+        let text = |generator: &str, records: &str| {
+            let text =
+                format!(r#"{{"info":{{"generator":"{generator}"}},"packages":{{{records}}}}}"#);
+            ("x".to_owned(), text.into_bytes())
+        };
+        let (a, b, other_a) = (
+            r#""a":{"sha256":"aa"}"#,
+            r#""b":{"sha256":"bb"}"#,
+            r#""a":{"sha256":"cc"}"#,
+        );
+        let sha256 = |texts: &[(String, Vec<u8>)], name: &str| {
+            let published = Published::read(texts).unwrap();
+            published
+                .records
+                .get(name)
+                .map(|record| record.sha256.clone())
+        };
+        let ours = [text("sigindex", b), text("sigindex", a)];
+        assert_eq!(sha256(&ours, "a"), Some(Some("aa".to_owned())));
+        assert_eq!(sha256(&ours, "b"), Some(Some("bb".to_owned())));
+        assert_eq!(
+            sha256(&[text("sigindex", other_a), text("sigindex", a)], "a"),
+            Some(None)
+        );
+        for foreign in [
+            [text("x", other_a), text("sigindex", a)],
+            [text("sigindex", a), text("x", other_a)],
+        ] {
+            assert!(Published::read(&foreign).unwrap().by_sigindex);
+            assert_eq!(sha256(&foreign, "a"), Some(Some("aa".to_owned())));
+        }
+        assert_eq!(
+            sha256(&[text("x", other_a), text("x", a)], "a"),
+            Some(Some("cc".to_owned()))
+        );
+        assert!(Published::read(&[]).unwrap().records.is_empty());
     }
 
     #[test]
