@@ -201,7 +201,7 @@ impl Keys {
     fn open_signer(&self) -> Result<Box<dyn Signer>, Error> {
         let key = match self.choose()? {
             Choice::File(name) => self.folder.load_private(&name, &passphrase)?,
-            Choice::Environment(name) => self.from_environment(&name, &passphrase)?,
+            Choice::Environment(name) => self.environments_key(&name, &passphrase)?,
             Choice::Missing(name) => {
                 self.folder.create(&name, KeySize::default(), None)?;
                 out::message(&format!(
@@ -216,7 +216,7 @@ impl Keys {
     }
 
     /// The key of the environment, held against the public key of its name in the folder.
-    fn from_environment(
+    fn environments_key(
         &self,
         name: &KeyName,
         ask: &AskPassphrase<'_>,
@@ -253,7 +253,7 @@ impl Keys {
         let public = match self.choose()? {
             Choice::File(name) => self.folder.check_private(&name)?,
             Choice::Missing(_) => return Ok(()),
-            Choice::Environment(name) => match self.from_environment(&name, &unasked) {
+            Choice::Environment(name) => match self.environments_key(&name, &unasked) {
                 Err(Error::Key(KeyError::NoPassphrase { .. })) => return Ok(()),
                 key => key?.public().clone(),
             },
