@@ -38,8 +38,29 @@ impl SigningKeys<'_> {
     }
 }
 
+/// What the run did, but for what it is about to publish.
+pub fn report(
+    config: &Config,
+    warnings: Vec<String>,
+    shelves: &[Shelf<'_>],
+    examined: &[Examined],
+    places: Places<'_>,
+) -> Report {
+    let (channel, dry_run) = (config.channel.clone(), config.dry_run);
+    let mut report = Report {
+        channel,
+        dry_run,
+        warnings,
+        ..Report::default()
+    };
+    tally(&mut report, config, shelves, examined);
+    hold_back(&mut report, config, shelves, places);
+    report.settle();
+    report
+}
+
 /// Fills the report's lists.
-pub fn tally(report: &mut Report, config: &Config, shelves: &[Shelf<'_>], examined: &[Examined]) {
+fn tally(report: &mut Report, config: &Config, shelves: &[Shelf<'_>], examined: &[Examined]) {
     for one in examined {
         count(report, shelves, one);
         let added = signature_bytes(config, one);
@@ -145,7 +166,7 @@ fn warn_of_clock(report: &mut Report, config: &Config, examined: &[Examined]) {
 }
 
 /// Decides whether the index may be published: nothing shrinks silently.
-pub fn hold_back(report: &mut Report, config: &Config, shelves: &[Shelf<'_>], places: Places<'_>) {
+fn hold_back(report: &mut Report, config: &Config, shelves: &[Shelf<'_>], places: Places<'_>) {
     if config.strict && !report.refused.is_empty() {
         report.not_published = Some("a package was refused, and --strict is given".to_owned());
         return;

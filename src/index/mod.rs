@@ -6,25 +6,26 @@ mod collect;
 mod examine;
 mod judge;
 mod read;
+mod run;
 mod shelf;
 mod signing_key;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
+use assemble::SigningKeys;
 use collect::Collector;
-use examine::{Examined, Examiner, Surveyed};
+use examine::Examiner;
 pub use judge::{Policy, SignList, Signing};
+use run::Run;
 pub use shelf::Places;
 use shelf::Shelf;
 pub use signing_key::SigningKey;
 
 use crate::cache::Cache;
-use crate::channel::{PackageFile, Selection};
+use crate::channel::Selection;
 use crate::error::Error;
 use crate::keys::Keyring;
 use crate::progress::Progress;
@@ -123,18 +124,11 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
         cancelled,
     } = tools;
     let channel = shelf::walk(places, &config.selection)?;
-    let texts = channel
-        .subdirs
-        .iter()
-        .map(|subdir| shelf::published_texts(places, &subdir.name));
-    let texts = texts.collect::<Result<Vec<_>, _>>()?;
-    let subdirs = channel.subdirs.into_iter().zip(&texts);
-    let shelves = subdirs.map(|(subdir, text)| Shelf::new(subdir, places, text, cache));
-    let shelves = shelves.collect::<Result<Vec<_>, _>>()?;
+    let texts = shelf::published(places, &channel)?;
+    let shelves = shelf::shelves(channel.subdirs, &texts, places, cache)?;
     if !config.dry_run {
-        places
-            .target()
-            .apply(shelves.iter().flat_map(Shelf::leftovers).collect())?;
+        let leftovers = shelves.iter().flat_map(Shelf::leftovers).collect();
+        places.target().apply(leftovers)?;
     }
 
     let examiner = Examiner {
@@ -145,28 +139,17 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
         progress,
         cancelled,
     };
-    let (settled, jobs) = survey(&examiner, &shelves, pool);
-    let mut collector = Collector::new(places.target(), cache, log, config.dry_run);
     let run = Run {
         examiner: &examiner,
         shelves: &shelves,
         pool,
     };
-    let examined = run
-        .read_all(settled, &jobs, &mut collector)
-        .map(|()| collector.finish())?;
+    let examined = run.examine(Collector::new(places.target(), cache, log, config.dry_run))?;
 
     progress.phase("making the index");
-    let mut report = Report {
-        channel: config.channel.clone(),
-        dry_run: config.dry_run,
-        warnings: channel.warnings,
-        ..Report::default()
-    };
-    assemble::tally(&mut report, config, &shelves, &examined);
-    assemble::hold_back(&mut report, config, &shelves, places);
+    let mut report = assemble::report(config, channel.warnings, &shelves, &examined, places);
     if report.not_published.is_none() {
-        let keys = assemble::SigningKeys {
+        let keys = SigningKeys {
             keyring,
             made_with: key.opened().map(|signer| signer.public_key()),
         };
@@ -182,124 +165,10 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
         if !config.dry_run {
             // One batch for all subdirs: where it fails in one, none is published.
             places.target().apply(changes)?;
-            shelves.iter().try_for_each(|shelf| {
-                cache.forget(shelf.subdir.name.as_str(), &shelf.forgotten())
-            })?;
+            shelves.iter().try_for_each(|shelf| shelf.forget(cache))?;
             report.published = true;
         }
     }
     report.seconds = started.elapsed().as_secs_f64();
-    report.settle();
     Ok(report)
-}
-
-/// A package that has to be read.
-struct Job<'a> {
-    shelf: usize,
-    file: &'a PackageFile,
-    size: u64,
-}
-
-/// Looks at every package of every subdir; the largest come first of those that have to be read.
-fn survey<'a>(
-    examiner: &Examiner<'_>,
-    shelves: &'a [Shelf<'_>],
-    pool: &ThreadPool,
-) -> (Vec<Examined>, Vec<Job<'a>>) {
-    let files = shelves
-        .iter()
-        .enumerate()
-        .flat_map(|(shelf, one)| one.subdir.packages.iter().map(move |file| (shelf, file)));
-    let files: Vec<(usize, &PackageFile)> = files.collect();
-    let surveyed: Vec<Surveyed> = pool.install(|| {
-        let look = |(shelf, file): &(usize, &PackageFile)| {
-            shelves.get(*shelf).map(|one| examiner.survey(one, file))
-        };
-        files.par_iter().filter_map(look).collect()
-    });
-    let (mut settled, mut jobs) = (Vec::new(), Vec::new());
-    for (one, (shelf, file)) in surveyed.into_iter().zip(files) {
-        match one {
-            Surveyed::Settled(examined) => settled.push(*examined),
-            Surveyed::ToRead(size) => jobs.push(Job { shelf, file, size }),
-        }
-    }
-    jobs.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.file.cmp(b.file)));
-    (settled, jobs)
-}
-
-/// The parallel part.
-struct Run<'a> {
-    examiner: &'a Examiner<'a>,
-    shelves: &'a [Shelf<'a>],
-    pool: &'a ThreadPool,
-}
-
-impl Run<'_> {
-    /// Reads the packages on all threads, and makes what they find lasting on this one.
-    fn read_all(
-        &self,
-        settled: Vec<Examined>,
-        jobs: &[Job<'_>],
-        collector: &mut Collector<'_>,
-    ) -> Result<(), Error> {
-        self.open_key_early(jobs)?;
-        let bytes = jobs
-            .iter()
-            .fold(0u64, |sum, job| sum.saturating_add(job.size));
-        self.examiner
-            .progress
-            .start(u64::try_from(jobs.len()).unwrap_or(u64::MAX), bytes);
-        for one in settled {
-            collector.take(one, None)?;
-        }
-        let next = AtomicUsize::new(0);
-        let key = || self.examiner.key.opened().map(|signer| signer.public_key());
-        std::thread::scope(|scope| {
-            let (sender, results) = sync_channel(1_024);
-            scope.spawn(|| {
-                let sender = sender;
-                self.pool.broadcast(|_| {
-                    while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let result = self.read(job);
-                        let last = result.is_err();
-                        if sender.send(result).is_err() || last {
-                            break;
-                        }
-                    }
-                });
-            });
-            let collected = results
-                .iter()
-                .try_for_each(|result| collector.take(result?, key()));
-            // Without a receiver every thread ends with its next package.
-            drop(results);
-            collected.and(collector.flush(key()))
-        })
-    }
-
-    fn read(&self, job: &Job<'_>) -> Result<Examined, Error> {
-        if self.examiner.cancelled.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        let shelf = self.shelves.get(job.shelf).ok_or(Error::Interrupted)?;
-        let examined = self.examiner.read(shelf, job.file);
-        self.examiner.progress.package();
-        examined
-    }
-
-    /// Where it is known that something will be signed, the passphrase is asked for before the bars begin.
-    fn open_key_early(&self, jobs: &[Job<'_>]) -> Result<(), Error> {
-        let signs = |job: &Job<'_>| {
-            let shelf = self.shelves.get(job.shelf);
-            shelf.is_some_and(|shelf| shelf.place_of_sig(self.examiner.places, job.file).is_none())
-        };
-        let policy = &self.examiner.config.policy;
-        let may_sign = matches!(policy.signing, Signing::All);
-        let will_sign = jobs.iter().any(signs) || (policy.resign && !jobs.is_empty());
-        if may_sign && will_sign && !self.examiner.config.dry_run {
-            self.examiner.key.signer()?;
-        }
-        Ok(())
-    }
 }

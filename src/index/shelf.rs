@@ -78,9 +78,30 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
     Ok(channel)
 }
 
+/// What tells what was published, for each subdir of a channel.
+pub fn published(places: Places<'_>, channel: &Channel) -> Result<Vec<Texts>, Error> {
+    let subdirs = channel.subdirs.iter();
+    subdirs
+        .map(|subdir| published_texts(places, &subdir.name))
+        .collect()
+}
+
+/// Brings together what is known of each subdir.
+pub fn shelves<'a>(
+    subdirs: Vec<Subdir>,
+    texts: &'a [Texts],
+    places: Places<'_>,
+    cache: &mut dyn Cache,
+) -> Result<Vec<Shelf<'a>>, Error> {
+    let subdirs = subdirs.into_iter().zip(texts);
+    subdirs
+        .map(|(subdir, texts)| Shelf::new(subdir, places, texts, cache))
+        .collect()
+}
+
 /// The files, by path, that tell what was published in a subdir. An output that has none yet begins
 /// with what is published where the packages lie.
-pub fn published_texts(places: Places<'_>, subdir: &SubdirName) -> Result<Texts, Error> {
+fn published_texts(places: Places<'_>, subdir: &SubdirName) -> Result<Texts, Error> {
     let texts = texts_in(places.target(), subdir)?;
     if texts.is_empty() && places.output.is_some() {
         return texts_in(places.source, subdir);
@@ -129,8 +150,7 @@ fn names_in(storage: &dyn Storage, name: &SubdirName) -> Result<Subdir, Error> {
 }
 
 impl<'a> Shelf<'a> {
-    /// Brings together what is known of a subdir.
-    pub fn new(
+    fn new(
         mut subdir: Subdir,
         places: Places<'_>,
         published: &'a Texts,
@@ -192,19 +212,19 @@ impl<'a> Shelf<'a> {
         })
     }
 
-    /// Remembered packages whose files are gone.
-    pub fn forgotten(&self) -> Vec<String> {
-        let present: BTreeSet<&str> = self
-            .subdir
-            .packages
-            .iter()
-            .map(|file| file.name.as_str())
-            .collect();
-        self.known
+    /// Lets the cache forget packages whose files are gone.
+    pub fn forget(&self, cache: &mut dyn Cache) -> Result<(), Error> {
+        let packages = self.subdir.packages.iter();
+        let present: BTreeSet<&str> = packages.map(|file| file.name.as_str()).collect();
+        let gone = self
+            .known
             .keys()
-            .filter(|name| !present.contains(name.as_str()))
-            .cloned()
-            .collect()
+            .filter(|name| !present.contains(name.as_str()));
+        let gone: Vec<String> = gone.cloned().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        Ok(cache.forget(self.subdir.name.as_str(), &gone)?)
     }
 
     /// What a run that was killed left behind.
