@@ -1,7 +1,7 @@
 //! From examined packages to index files. Owns the lists of the report, the rule that nothing shrinks
 //! silently, and what each document holds; writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -254,12 +254,13 @@ fn document<'a>(
     if config.update_only {
         keep_gone(&mut document, shelf);
     }
-    let is_listed = |name: &&String| document.listed.iter().any(|one| one.name == **name);
-    let foreign = shelf
-        .published
-        .signatures
+    let names: HashSet<&str> = document
+        .listed
         .iter()
-        .filter(|(name, _)| is_listed(name));
+        .map(|one| one.name.as_str())
+        .collect();
+    let signatures = shelf.published.signatures.iter();
+    let foreign = signatures.filter(|(name, _)| names.contains(name.as_str()));
     document.signatures = foreign
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();

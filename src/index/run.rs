@@ -72,7 +72,9 @@ impl<'a> Run<'a> {
                 Surveyed::ToRead(size) => jobs.push(Job { shelf, file, size }),
             }
         }
-        jobs.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.file.cmp(b.file)));
+        // By size to the power of two: within it by name, which is the cache's order.
+        let class = |job: &Job<'_>| job.size.checked_ilog2();
+        jobs.sort_by(|a, b| class(b).cmp(&class(a)).then_with(|| a.file.cmp(b.file)));
         (settled, jobs)
     }
 
