@@ -126,52 +126,33 @@ impl Report {
     /// The report for a person. With `all`, long lists are shown whole.
     pub fn text(&self, all: bool) -> String {
         let mut out = String::new();
-        let would = |done: &'static str, plan: &'static str| if self.dry_run { plan } else { done };
-        let limit = if all { usize::MAX } else { SHOWN };
-        self.list(
-            &mut out,
-            limit,
-            would("refused", "would be refused"),
-            &self.refusals(),
-        );
-        let only_if_all = if all { usize::MAX } else { 0 };
-        let few = if self.added.len() > SHOWN {
-            only_if_all
-        } else {
-            limit
+        let whole_if = |shown: bool| {
+            if all {
+                usize::MAX
+            } else if shown {
+                SHOWN
+            } else {
+                0
+            }
         };
-        self.list(&mut out, few, would("added", "would be added"), &self.added);
-        self.list(
-            &mut out,
-            limit,
-            would("replaced", "would be replaced"),
-            &self.replaced,
-        );
-        self.list(
-            &mut out,
-            limit,
-            would("removed", "would be removed"),
-            &self.removed,
-        );
-        self.list(
-            &mut out,
-            limit,
-            would("unsigned", "would be unsigned"),
-            &self.unsigned,
-        );
-        self.list(
-            &mut out,
-            limit,
-            would("unverified", "would be unverified"),
-            &self.unverified,
-        );
-        let files = if self.dry_run { limit } else { only_if_all };
-        self.list(
-            &mut out,
-            files,
-            would("written", "would be written"),
-            &self.files,
-        );
+        let lists: [(&str, &[String], usize); 7] = [
+            ("refused", &self.refusals(), whole_if(true)),
+            ("added", &self.added, whole_if(self.added.len() <= SHOWN)),
+            ("replaced", &self.replaced, whole_if(true)),
+            ("removed", &self.removed, whole_if(true)),
+            ("unsigned", &self.unsigned, whole_if(true)),
+            ("unverified", &self.unverified, whole_if(true)),
+            ("written", &self.files, whole_if(self.dry_run)),
+        ];
+        for (word, names, limit) in lists {
+            let planned = self.dry_run || (self.not_published.is_some() && word != "refused");
+            let title = if planned {
+                format!("would be {word}")
+            } else {
+                word.to_owned()
+            };
+            list(&mut out, limit, &title, names);
+        }
         // Writing into a String can't fail.
         let _ = write!(out, "{}", self.summary());
         out
@@ -184,21 +165,22 @@ impl Report {
             .collect()
     }
 
-    fn list(&self, out: &mut String, limit: usize, title: &str, names: &[String]) {
-        if names.is_empty() || limit == 0 {
-            return;
-        }
-        let _ = writeln!(out, "{title}:");
-        for name in names.iter().take(limit) {
-            let _ = writeln!(out, "  {name}");
-        }
-        if let Some(more @ 1..) = names.len().checked_sub(limit) {
-            let _ = writeln!(out, "  and {more} more (-v or --json lists them)");
-        }
-    }
-
     fn summary(&self) -> Summary<'_> {
         Summary(self)
+    }
+}
+
+/// A titled list of at most `limit` names; nothing where there are none to show.
+fn list(out: &mut String, limit: usize, title: &str, names: &[String]) {
+    if names.is_empty() || limit == 0 {
+        return;
+    }
+    let _ = writeln!(out, "{title}:");
+    for name in names.iter().take(limit) {
+        let _ = writeln!(out, "  {name}");
+    }
+    if let Some(more @ 1..) = names.len().checked_sub(limit) {
+        let _ = writeln!(out, "  and {more} more (-v or --json lists them)");
     }
 }
 
