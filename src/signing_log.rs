@@ -2,9 +2,11 @@
 //! the line's form; must not know why something was signed.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
 
 use crate::error::Error;
 use crate::json::{Json, Object};
@@ -55,17 +57,19 @@ impl SigningLog {
     pub fn check(path: &Path) -> Result<(), Error> {
         let folder = path
             .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let exists = path.exists();
-        let place = if exists {
-            path
-        } else {
-            folder.unwrap_or(Path::new("."))
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let allowed = |place: &Path, access| Ok(rustix::fs::access(place, access)?);
+        let checked: io::Result<()> = match () {
+            () if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            () if path.exists() => allowed(path, Access::WRITE_OK),
+            () if folder.is_file() => Err(io::ErrorKind::NotADirectory.into()),
+            () => allowed(folder, Access::WRITE_OK | Access::EXEC_OK),
         };
-        rustix::fs::access(place, rustix::fs::Access::WRITE_OK).map_err(|error| Error::File {
+        checked.map_err(|cause| Error::File {
             path: path.display().to_string(),
             operation: "open the signing log",
-            cause: error.into(),
+            cause,
         })
     }
 

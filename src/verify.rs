@@ -1,6 +1,7 @@
 //! THE MIRROR: is a file, or every package of a channel, signed by a key in the keys folder? Reads all
 //! of every file and never asks the cache. Judges signatures alone; writes nothing.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -106,6 +107,7 @@ fn packages_of(folder: &Path) -> Vec<Found> {
                 Ok((subdir, _)) => found.extend(packages_in(folder, &subdir)),
                 Err(error) => found.push(fault(&path, error.to_string())),
             },
+            (Kind::Folder, None) if !is_hidden(&item.name) => found.extend(packages_beside(&path)),
             (Kind::Link, Some(subdir)) if SubdirName::standard(subdir.as_str()).is_some() => {
                 found.push(fault(
                     &path,
@@ -120,6 +122,25 @@ fn packages_of(folder: &Path) -> Vec<Found> {
         true => vec![fault(folder, "there is no package in it".to_owned())],
         false => found,
     }
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+/// The packages in a folder whose name no subdir can have.
+fn packages_beside(folder: &Path) -> Vec<Found> {
+    let items = match LocalStorage::open(folder).and_then(|storage| storage.list("")) {
+        Ok(items) => items,
+        Err(error) => return vec![(folder.to_owned(), Some(error.to_string()))],
+    };
+    let packages = items.into_iter().filter(|item| {
+        let is_file = matches!(item.kind, Kind::File | Kind::Link);
+        is_file && !is_hidden(&item.name) && Format::of(&item.name.to_string_lossy()).is_some()
+    });
+    packages
+        .map(|item| (folder.join(item.name), None))
+        .collect()
 }
 
 fn packages_in<'a>(folder: &'a Path, subdir: &'a Subdir) -> impl Iterator<Item = Found> + 'a {

@@ -134,7 +134,8 @@ fn texts_in(storage: &dyn Storage, subdir: &SubdirName) -> Result<Texts, Error> 
 
 fn read_capped(file: File, size: u64) -> io::Result<Vec<u8>> {
     if size > MAX_PUBLISHED {
-        return Err(io::ErrorKind::FileTooLarge.into());
+        let why = "it is too large for an index; remove it, or put the published one back";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     let mut text = Vec::new();
     file.take(MAX_PUBLISHED).read_to_end(&mut text)?;

@@ -145,7 +145,9 @@ fn resolved(path: &Path) -> std::io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     for there in path.ancestors() {
         if let (Ok(real), Ok(rest)) = (there.canonicalize(), path.strip_prefix(there)) {
-            return Ok(real.join(rest));
+            // An empty rest would end the path in a `/`, which no file has.
+            let whole = rest.as_os_str().is_empty();
+            return Ok(if whole { real } else { real.join(rest) });
         }
     }
     Ok(path)
