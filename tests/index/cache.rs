@@ -8,7 +8,7 @@ use crate::scene::{EPOCH, Scene};
 
 const LATER: &str = "1800000000";
 
-fn cache_files(scene: &Scene) -> Vec<std::path::PathBuf> {
+pub fn cache_files(scene: &Scene) -> Vec<std::path::PathBuf> {
     let files = scene.snapshot("cache").into_iter();
     files
         .filter(|(_, seen)| seen.3.is_some())
@@ -32,7 +32,7 @@ fn mtime(scene: &Scene, path: &str) -> SystemTime {
 }
 
 /// Turns a byte of the payload, in place, and leaves size, inode and mtime as they were.
-fn tamper(scene: &Scene, path: &str) {
+pub fn tamper(scene: &Scene, path: &str) {
     let time = mtime(scene, path);
     let mut bytes = scene.read(path);
     let middle = bytes.len() / 2;
@@ -42,7 +42,7 @@ fn tamper(scene: &Scene, path: &str) {
 }
 
 /// A channel with one package, most of which is payload.
-fn with_payload() -> (Scene, String) {
+pub fn with_payload() -> (Scene, String) {
     let scene = Scene::new();
     let spec = PackageSpec::new("big", "1.0", "0").payload_size(20_000, 1);
     let big = scene.put(&spec, Format::Conda);

@@ -1,5 +1,6 @@
 //! `sigindex CHANNEL`, run as people run it, sentence by sentence of what the program promises; a module
-//! for each theme. It knows the command line, the files and the exit statuses, and nothing of the library.
+//! for each theme. It knows the command line, the files and the exit statuses, and nothing of the library;
+//! `meddler` alone takes a seat in the library, to interfere between two steps of a run.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,10 +13,13 @@
 #[path = "../support/scene.rs"]
 mod scene;
 
+mod attacks;
 mod cache;
 mod choice_of_key;
 mod files;
 mod folder;
+mod meddler;
+mod mishaps;
 mod published;
 mod runs;
 mod saying;

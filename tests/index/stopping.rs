@@ -28,7 +28,7 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 /// Starts a run, and comes back when it says a word on stderr.
-fn start_until(scene: &Scene, flags: &[&str], word: &str) -> (Child, BufReader<ChildStderr>) {
+pub fn start_until(scene: &Scene, flags: &[&str], word: &str) -> (Child, BufReader<ChildStderr>) {
     let mut child = scene.index_call(flags).start();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
@@ -107,7 +107,7 @@ fn two_at_once_lose_no_package() {
 }
 
 /// A channel in which a package takes long to read, and takes no room.
-fn with_a_long_one() -> Scene {
+pub fn with_a_long_one() -> Scene {
     let scene = Scene::of_three();
     let long = File::options()
         .append(true)

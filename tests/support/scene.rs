@@ -263,6 +263,12 @@ impl Call {
         self
     }
 
+    /// Sends stdout elsewhere; the run has none then.
+    pub fn stdout(mut self, file: std::fs::File) -> Self {
+        self.command.stdout(file);
+        self
+    }
+
     pub fn run(mut self) -> Run {
         let output = self.command.output().unwrap();
         Run::new(format!("{:?}", self.command.get_args()), &output)
