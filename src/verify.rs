@@ -1,21 +1,20 @@
 //! THE MIRROR: is a file, or every package of a channel, signed by a key in the keys folder? Reads all
 //! of every file and never asks the cache. Judges signatures alone; writes nothing.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use crate::channel::{Subdir, SubdirName};
+use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::keys::Keyring;
 use crate::package::{self, Format, PackageError, ReadOptions};
 use crate::progress::Progress;
 use crate::sidecar;
 use crate::signature::{Check, Signature, check};
-use crate::storage::{Kind, Links, LocalStorage, Storage};
+use crate::storage::{Item, Kind, Links, LocalStorage, Storage};
 
 /// What verifying works with.
 pub struct Tools<'a> {
@@ -87,69 +86,55 @@ type Found = (PathBuf, Option<String>);
 
 /// Every package in a folder and in the folders in it, whatever their names: a channel, or a subdir.
 fn packages_of(folder: &Path) -> Vec<Found> {
-    let fault = |path: &Path, why: String| (path.to_owned(), Some(why));
-    let listed = LocalStorage::open(folder).and_then(|storage| Ok((storage.list("")?, storage)));
-    let (here, storage) = match listed {
-        Ok(listed) => listed,
-        Err(error) => return vec![fault(folder, error.to_string())],
-    };
     let mut found = Vec::new();
-    for item in &here {
+    for item in packages_in(folder, &mut found) {
         let path = folder.join(&item.name);
-        let is_package = item
+        let is_subdir = item
             .name
             .to_str()
-            .is_some_and(|name| Format::of(name).is_some());
-        let subdir = item.name.to_str().and_then(SubdirName::chosen);
-        match (item.kind, subdir) {
-            (Kind::File | Kind::Link, _) if is_package => found.push((path, None)),
-            (Kind::Folder, Some(subdir)) => match Subdir::list(&storage, subdir) {
-                Ok((subdir, _)) => found.extend(packages_in(folder, &subdir)),
-                Err(error) => found.push(fault(&path, error.to_string())),
-            },
-            (Kind::Folder, None) if !is_hidden(&item.name) => found.extend(packages_beside(&path)),
-            (Kind::Link, Some(subdir)) if SubdirName::standard(subdir.as_str()).is_some() => {
-                found.push(fault(
-                    &path,
-                    "is a symbolic link, which is not entered".to_owned(),
+            .is_some_and(|name| SubdirName::standard(name).is_some());
+        match item.kind {
+            Kind::Folder => drop(packages_in(&path, &mut found)),
+            Kind::Link if is_subdir => {
+                found.push((
+                    path,
+                    Some("is a symbolic link, which is not entered".to_owned()),
                 ));
             }
             _ => {}
         }
     }
     found.sort();
-    match found.is_empty() {
-        true => vec![fault(folder, "there is no package in it".to_owned())],
-        false => found,
+    if found.is_empty() {
+        found.push((
+            folder.to_owned(),
+            Some("there is no package in it".to_owned()),
+        ));
     }
+    found
 }
 
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
-}
-
-/// The packages in a folder whose name no subdir can have.
-fn packages_beside(folder: &Path) -> Vec<Found> {
-    let items = match LocalStorage::open(folder).and_then(|storage| storage.list("")) {
-        Ok(items) => items,
-        Err(error) => return vec![(folder.to_owned(), Some(error.to_string()))],
-    };
-    let packages = items.into_iter().filter(|item| {
-        let is_file = matches!(item.kind, Kind::File | Kind::Link);
-        is_file && !is_hidden(&item.name) && Format::of(&item.name.to_string_lossy()).is_some()
+/// Adds the packages that lie in a folder itself; gives what else is there.
+fn packages_in(folder: &Path, found: &mut Vec<Found>) -> Vec<Item> {
+    let listed = LocalStorage::open(folder).and_then(|storage| storage.list(""));
+    let items = listed.unwrap_or_else(|error| {
+        found.push((folder.to_owned(), Some(error.to_string())));
+        Vec::new()
     });
-    packages
-        .map(|item| (folder.join(item.name), None))
-        .collect()
-}
-
-fn packages_in<'a>(folder: &'a Path, subdir: &'a Subdir) -> impl Iterator<Item = Found> + 'a {
-    let packages = subdir
-        .packages
-        .iter()
-        .map(|file| (folder.join(file.path()), None));
-    let refused = subdir.refused.iter();
-    packages.chain(refused.map(|(path, why)| (folder.join(path), Some(why.to_string()))))
+    let shown = items
+        .into_iter()
+        .filter(|item| !item.name.as_encoded_bytes().starts_with(b"."));
+    let (packages, others) = shown.partition(|item: &Item| {
+        let is_file = matches!(item.kind, Kind::File | Kind::Link);
+        is_file && Format::of(&item.name.to_string_lossy()).is_some()
+    });
+    let packages: Vec<Item> = packages;
+    found.extend(
+        packages
+            .into_iter()
+            .map(|item| (folder.join(item.name), None)),
+    );
+    others
 }
 
 fn verify_file(file: &Path, tools: &Tools<'_>) -> Result<Verdict, Error> {
