@@ -40,7 +40,7 @@ impl SubdirName {
         let safe = !name.is_empty()
             && !name.starts_with('.')
             && !name.contains('/')
-            && !name.chars().any(is_deceptive);
+            && !name.chars().any(|c| c != ' ' && is_deceptive(c));
         safe.then(|| SubdirName(name.to_owned()))
     }
 
@@ -220,7 +220,7 @@ impl Channel {
         if count > 0 {
             let folder = folder.escape_debug();
             self.warnings.push(format!(
-                "{folder}: {count} packages in a folder that has no subdir's name are not indexed; take them with --subdir {folder}"
+                "{folder}: {count} packages in a folder that has no subdir's name are not indexed; take them with --subdir '{folder}'"
             ));
         }
     }
@@ -361,7 +361,7 @@ mod tests {
         ] {
             assert!(SubdirName::standard(name).is_none(), "{name}");
         }
-        assert!(SubdirName::chosen("My Things").is_none());
+        assert!(SubdirName::chosen("My Things").is_some());
         for name in ["", ".", "..", ".git", "a/b", "a\n"] {
             assert!(SubdirName::chosen(name).is_none(), "{name:?}");
         }
@@ -422,7 +422,7 @@ mod tests {
         for part in [
             "gone-1-0.conda.sig",
             "folder.conda",
-            "--subdir custom",
+            "--subdir 'custom'",
             "top-1-0.conda",
         ] {
             assert!(warnings.contains(part), "{part} in {warnings}");

@@ -20,8 +20,8 @@
 //! 4. The same packages and signatures give the same bytes, recorded times aside; a run that changes
 //!    nothing writes nothing.
 //! 5. `verify` never trusts the cache.
-//! 6. Only stories start threads; only [`cli`] prints (bars and lines of progress aside); only
-//!    [`storage`] touches channel files; only [`keys`] reads key files.
+//! 6. Only stories put threads to work, in a pool that [`cli`] makes; only [`cli`] prints (bars and lines of
+//!    progress aside); only [`storage`] touches channel files; only [`keys`] reads key files.
 //!
 //! # Seams
 //! [`storage::Storage`], [`cache::Cache`] and [`signature::Signer`]: one to four methods each, synchronous.

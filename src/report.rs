@@ -135,9 +135,14 @@ impl Report {
                 0
             }
         };
-        let lists: [(&str, &[String], usize); 7] = [
+        let lists: [(&str, &[String], usize); 8] = [
             ("refused", &self.refusals(), whole_if(true)),
-            ("added", &self.added, whole_if(self.added.len() <= SHOWN)),
+            (
+                "added",
+                &self.added,
+                whole_if(self.dry_run || self.added.len() <= SHOWN),
+            ),
+            ("signed", &self.signed, whole_if(self.dry_run)),
             ("replaced", &self.replaced, whole_if(true)),
             ("removed", &self.removed, whole_if(true)),
             ("unsigned", &self.unsigned, whole_if(true)),

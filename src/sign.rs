@@ -1,7 +1,7 @@
-//! `FILE.sig` for any file. Owns the order: look at the signature that is there, read the file once,
+//! `FILE.sig` for any file. Owns the order: read the file once, look at the signature that is there,
 //! sign, log, write. Knows nothing of channels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -81,10 +81,6 @@ impl Made {
 /// # Errors
 /// When no file can be signed at all, a signature or the log can't be written, or the run was interrupted.
 pub fn sign(files: &[PathBuf], mut tools: Tools<'_>) -> Result<Vec<Outcome>, Error> {
-    // The passphrase is asked for before the bars begin.
-    if files.iter().any(|file| !with_suffix(file).exists()) {
-        tools.key.signer()?;
-    }
     tools
         .progress
         .start(u64::try_from(files.len()).unwrap_or(u64::MAX), 0);
@@ -107,8 +103,12 @@ pub fn sign(files: &[PathBuf], mut tools: Tools<'_>) -> Result<Vec<Outcome>, Err
 }
 
 fn sign_batch(files: &[PathBuf], tools: &Tools<'_>) -> Result<(Vec<Outcome>, Vec<Made>), Error> {
+    let first = firsts(files);
     let one = |(position, file): (usize, &PathBuf)| {
-        let result = sign_one(file, position, tools);
+        let result = match first.contains(&position) {
+            true => sign_one(file, position, tools),
+            false => Ok((Outcome::Kept, None)),
+        };
         tools.progress.package();
         result
     };
@@ -123,10 +123,15 @@ fn sign_batch(files: &[PathBuf], tools: &Tools<'_>) -> Result<(Vec<Outcome>, Vec
     Ok((outcomes, made.into_iter().flatten().collect()))
 }
 
-fn with_suffix(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(sidecar::SUFFIX);
-    name.into()
+/// The positions of files that were not named before, under whatever name.
+fn firsts(files: &[PathBuf]) -> HashSet<usize> {
+    let mut seen = HashSet::new();
+    let real = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_| file.clone());
+    let files = files.iter().enumerate();
+    files
+        .filter(|(_, file)| seen.insert(real(file)))
+        .map(|(position, _)| position)
+        .collect()
 }
 
 fn sign_one(

@@ -2,12 +2,12 @@
 //! of every file and never asks the cache. Judges signatures alone; writes nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::keys::Keyring;
 use crate::package::{self, Format, PackageError, ReadOptions};
@@ -50,6 +50,23 @@ pub enum Verdict {
     Error(String),
 }
 
+/// A file to verify.
+struct Found {
+    /// As it is shown.
+    file: PathBuf,
+    place: Place,
+}
+
+/// Where a file lies.
+enum Place {
+    /// In the folder that its path names.
+    Alone,
+    /// In a folder that was named whole, by its path there.
+    In(Arc<LocalStorage>, String),
+    /// Where it can't be verified, and why.
+    Nowhere(String),
+}
+
 /// Verifies files, and every package of folders.
 ///
 /// # Errors
@@ -57,20 +74,25 @@ pub enum Verdict {
 pub fn verify(targets: &[PathBuf], tools: &Tools<'_>) -> Result<Vec<Verified>, Error> {
     let mut found = Vec::new();
     for target in targets {
-        if target.is_dir() {
-            found.extend(packages_of(target));
-        } else {
-            found.push((target.clone(), None));
+        match target.is_dir() {
+            true => found.extend(packages_of(target)),
+            false => found.push(Found {
+                file: target.clone(),
+                place: Place::Alone,
+            }),
         }
     }
-    tools
-        .progress
-        .start(u64::try_from(found.len()).unwrap_or(u64::MAX), 0);
+    let count = u64::try_from(found.len()).unwrap_or(u64::MAX);
+    tools.progress.start(count, 0);
     let verified = tools.pool.install(|| {
-        let one = |(file, fault): Found| {
-            let verdict = match fault {
-                Some(why) => Verdict::Error(why),
-                None => verify_file(&file, tools)?,
+        let one = |Found { file, place }| {
+            let verdict = match place {
+                Place::Nowhere(why) => Verdict::Error(why),
+                Place::In(storage, name) => judge(&storage, &name, tools)?,
+                Place::Alone => match sidecar::place_of(&file) {
+                    Ok((storage, name)) => judge(&storage, &name, tools)?,
+                    Err(why) => Verdict::Error(why),
+                },
             };
             tools.progress.package();
             Ok(Verified { file, verdict })
@@ -81,100 +103,102 @@ pub fn verify(targets: &[PathBuf], tools: &Tools<'_>) -> Result<Vec<Verified>, E
     verified
 }
 
-/// A file to verify, or why it can't be.
-type Found = (PathBuf, Option<String>);
-
-/// Every package in a folder and in the folders in it, whatever their names: a channel, or a subdir.
-fn packages_of(folder: &Path) -> Vec<Found> {
+/// Every package below a folder, be it a channel, one of its subdirs, or a folder of channels. What can't
+/// be looked into is found, too: it may hold packages.
+fn packages_of(root: &Path) -> Vec<Found> {
+    let nowhere = |file: PathBuf, why: String| Found {
+        file,
+        place: Place::Nowhere(why),
+    };
+    let storage = match LocalStorage::open(root) {
+        Ok(storage) => Arc::new(storage),
+        Err(error) => return vec![nowhere(root.to_owned(), error.to_string())],
+    };
     let mut found = Vec::new();
-    for item in packages_in(folder, &mut found) {
-        let path = folder.join(&item.name);
-        let is_subdir = item
-            .name
-            .to_str()
-            .is_some_and(|name| SubdirName::standard(name).is_some());
-        match item.kind {
-            Kind::Folder => drop(packages_in(&path, &mut found)),
-            Kind::Link if is_subdir => {
-                found.push((
-                    path,
-                    Some("is a symbolic link, which is not entered".to_owned()),
-                ));
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let items = match storage.list(&folder) {
+            Ok(items) => items,
+            Err(error) => {
+                found.push(nowhere(root.join(&folder), error.to_string()));
+                continue;
             }
-            _ => {}
+        };
+        for item in items.iter().filter(|item| !is_hidden(item)) {
+            let file = root.join(&folder).join(&item.name);
+            let is_package = Format::of(&item.name.to_string_lossy()).is_some();
+            let name = item.name.to_str().map(|name| format!("{folder}{name}"));
+            match (item.kind, name) {
+                (Kind::Folder, Some(name)) => folders.push(name + "/"),
+                (Kind::Link, _) if file.is_dir() => {
+                    found.push(nowhere(
+                        file,
+                        "is a link to a folder, which is not entered".to_owned(),
+                    ));
+                }
+                (_, Some(name)) if is_package => {
+                    found.push(Found {
+                        file,
+                        place: Place::In(Arc::clone(&storage), name),
+                    });
+                }
+                (kind, None) if is_package || kind == Kind::Folder => {
+                    found.push(nowhere(file, "its name is not UTF-8; rename it".to_owned()));
+                }
+                _ => {}
+            }
         }
     }
-    found.sort();
     if found.is_empty() {
-        found.push((
-            folder.to_owned(),
-            Some("there is no package in it".to_owned()),
+        found.push(nowhere(
+            root.to_owned(),
+            "there is no package in it".to_owned(),
         ));
     }
+    found.sort_by(|a, b| a.file.cmp(&b.file));
     found
 }
 
-/// Adds the packages that lie in a folder itself; gives what else is there.
-fn packages_in(folder: &Path, found: &mut Vec<Found>) -> Vec<Item> {
-    let listed = LocalStorage::open(folder).and_then(|storage| storage.list(""));
-    let items = listed.unwrap_or_else(|error| {
-        found.push((folder.to_owned(), Some(error.to_string())));
-        Vec::new()
-    });
-    let shown = items
-        .into_iter()
-        .filter(|item| !item.name.as_encoded_bytes().starts_with(b"."));
-    let (packages, others) = shown.partition(|item: &Item| {
-        let is_file = matches!(item.kind, Kind::File | Kind::Link);
-        is_file && Format::of(&item.name.to_string_lossy()).is_some()
-    });
-    let packages: Vec<Item> = packages;
-    found.extend(
-        packages
-            .into_iter()
-            .map(|item| (folder.join(item.name), None)),
-    );
-    others
+fn is_hidden(item: &Item) -> bool {
+    item.name.as_encoded_bytes().starts_with(b".")
 }
 
-fn verify_file(file: &Path, tools: &Tools<'_>) -> Result<Verdict, Error> {
+fn judge(storage: &LocalStorage, name: &str, tools: &Tools<'_>) -> Result<Verdict, Error> {
+    let signature = match signature_of(storage, name) {
+        Ok(signature) => signature,
+        Err(why) => return Ok(Verdict::Error(why)),
+    };
+    let open = match storage.open(name, Links::Follow) {
+        Ok((open, _)) => open,
+        Err(error) => return Ok(Verdict::Error(error.to_string())),
+    };
     let options = ReadOptions {
         check_archives: false,
         cancelled: tools.cancelled,
         progress: &|count| tools.progress.bytes(count),
     };
-    Ok(match signature_of(file) {
-        Err(why) => Verdict::Error(why),
-        Ok((signature, storage, name)) => {
-            let digests = match storage.open(&name, Links::Follow) {
-                Err(error) => return Ok(Verdict::Error(error.to_string())),
-                Ok((open, _)) => package::digest(&open, &options),
-            };
-            match digests {
-                Err(PackageError::Cancelled) => return Err(Error::Interrupted),
-                Err(error) => Verdict::Error(error.to_string()),
-                Ok(digests) => {
-                    match check(&signature, &digests.sha256, tools.keyring, tools.min_bits) {
-                        Check::Valid { .. } => Verdict::Valid,
-                        Check::Invalid(_) => Verdict::Invalid,
-                        other => Verdict::Error(other.to_string()),
-                    }
-                }
-            }
-        }
-    })
+    let digests = match package::digest(&open, &options) {
+        Ok(digests) => digests,
+        Err(PackageError::Cancelled) => return Err(Error::Interrupted),
+        Err(error) => return Ok(Verdict::Error(error.to_string())),
+    };
+    Ok(
+        match check(&signature, &digests.sha256, tools.keyring, tools.min_bits) {
+            Check::Valid { .. } => Verdict::Valid,
+            Check::Invalid(_) => Verdict::Invalid,
+            other => Verdict::Error(other.to_string()),
+        },
+    )
 }
 
-/// Reads `FILE.sig`; gives the folder of both, and the file's name in it.
-fn signature_of(file: &Path) -> Result<(Signature, LocalStorage, String), String> {
-    let (storage, name) = sidecar::place_of(file)?;
-    if !sidecar::is_there(&storage, &name) {
+/// Reads `FILE.sig`.
+fn signature_of(storage: &LocalStorage, name: &str) -> Result<Signature, String> {
+    if !sidecar::is_there(storage, name) {
         return Err("no such file".to_owned());
     }
-    let path = name.clone() + sidecar::SUFFIX;
-    if !sidecar::is_there(&storage, &path) {
+    let path = name.to_owned() + sidecar::SUFFIX;
+    if !sidecar::is_there(storage, &path) {
         return Err(format!("no signature: {path} is missing"));
     }
-    let (signature, _) = sidecar::read(&storage, &path)?;
-    Ok((signature, storage, name))
+    Ok(sidecar::read(storage, &path)?.0)
 }

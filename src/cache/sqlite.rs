@@ -45,7 +45,7 @@ pub struct SqliteCache {
 }
 
 impl SqliteCache {
-    /// Opens or makes the cache. One that is corrupt or of another version is emptied, with a note.
+    /// Opens or makes the cache. One that is corrupt or of another version is put aside, with a note.
     ///
     /// # Errors
     /// When the place can't be written, or others may write it.
@@ -77,10 +77,15 @@ impl SqliteCache {
         trusted(path, &std::fs::metadata(path).ok()?).ok()?;
         let connection =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-        let version: i64 = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .ok()?;
-        (version == SCHEMA_VERSION).then(|| SqliteCache {
+        let read = |sql: &str| {
+            connection
+                .query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0))
+                .ok()
+        };
+        let version = read("PRAGMA user_version")?;
+        let sound = read("PRAGMA quick_check(1)")?;
+        let serves = version == SCHEMA_VERSION.into() && sound == "ok".to_owned().into();
+        (serves && connection.prepare(LOAD).is_ok()).then(|| SqliteCache {
             path: path.to_owned(),
             connection,
             note: None,
@@ -347,8 +352,8 @@ fn make_private(path: &Path) -> Result<(), CacheError> {
     }
 }
 
-/// The owner is this user (or root), and nobody else may write; in a folder with the sticky bit, such
-/// as `/tmp`, others can't touch what is not theirs.
+/// The owner is this user (or root), and nobody else may write. A sticky bit, as `/tmp` has, is not
+/// enough: who may make files beside the cache can plant a journal, which SQLite would roll into it.
 fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), CacheError> {
     let untrusted = |fault, remedy| {
         Err(CacheError::Untrusted {
@@ -361,8 +366,11 @@ fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), CacheError> {
     if found.uid() != user && found.uid() != 0 {
         return untrusted("belongs to another user", "name another place with --cache");
     }
-    if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 {
-        return untrusted("can be written by others", "take that away with chmod go-w");
+    if found.mode() & 0o022 != 0 {
+        return untrusted(
+            "can be written by others",
+            "take that away with chmod go-w, or name a folder of your own with --cache",
+        );
     }
     Ok(())
 }

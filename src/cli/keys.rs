@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::options::KeysFolder;
+use super::options::{KeysFolder, open_keyring};
 use super::{out, status};
 use crate::error::Error;
 use crate::keys::KeyName;
@@ -17,7 +17,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<u8, Error> {
     let folder = args.folder.open()?;
-    let keyring = folder.public_keys()?;
+    let keyring = open_keyring(&folder)?;
     let private = folder.private_names()?;
     let mut lines: BTreeMap<KeyName, String> = BTreeMap::new();
     let mut broken = false;

@@ -148,12 +148,7 @@ impl Keys {
             .map(|name| KeyName::parse(name))
             .collect::<Result<Vec<_>, _>>()?;
         let folder = folder.open()?;
-        let mut keyring = folder.public_keys()?;
-        if let Some(name) = environment_name()?
-            && keyring.get(&name).is_none()
-        {
-            keyring.insert(environment_key(&name, &passphrase)?.public().clone())?;
-        }
+        let keyring = open_keyring(&folder)?;
         Ok(Keys {
             folder,
             keyring,
@@ -229,6 +224,7 @@ impl Keys {
                     "{public} is not the public half of ${PRIVATE_KEY}; correct ${KEY_NAME}"
                 )))
             }
+            Some(Err(broken)) => Err(Error::Environment(broken.to_string())),
             _ => Ok(key),
         }
     }
@@ -244,22 +240,31 @@ impl Keys {
 
     /// All that can be told of the signing key without a passphrase, and without making one.
     fn check_signer(&self) -> Result<(), Error> {
-        let unasked = |name: &KeyName| {
-            Err(KeyError::NoPassphrase {
-                name: name.clone(),
-                why: String::new(),
-            })
-        };
         let public = match self.choose()? {
             Choice::File(name) => self.folder.check_private(&name)?,
             Choice::Missing(_) => return Ok(()),
-            Choice::Environment(name) => match self.environments_key(&name, &unasked) {
+            Choice::Environment(name) => match self.environments_key(&name, &set_passphrase) {
                 Err(Error::Key(KeyError::NoPassphrase { .. })) => return Ok(()),
                 key => key?.public().clone(),
             },
         };
         self.demand_strength(&public)
     }
+}
+
+/// The public keys of the folder, and the public half of the environment's key, which counts as being
+/// there. Nobody is asked for a passphrase merely to verify: without one, `NAME.pub` has to be in the folder.
+pub fn open_keyring(folder: &KeysDir) -> Result<Keyring, Error> {
+    let mut keyring = folder.public_keys()?;
+    if let Some(name) = environment_name()?
+        && keyring.get(&name).is_none()
+    {
+        match environment_key(&name, &set_passphrase) {
+            Err(Error::Key(KeyError::NoPassphrase { .. })) => {}
+            key => keyring.insert(key?.public().clone())?,
+        }
+    }
+    Ok(keyring)
 }
 
 fn environment_name() -> Result<Option<KeyName>, Error> {
@@ -279,19 +284,25 @@ fn environment_key(name: &KeyName, ask: &AskPassphrase<'_>) -> Result<PrivateKey
 
 /// The passphrase of an encrypted key: from the environment, or asked for.
 fn passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
-    let no = |why: String| KeyError::NoPassphrase {
+    if std::env::var_os(PASSPHRASE).is_some() {
+        return set_passphrase(name);
+    }
+    ask(&format!("Passphrase for the key {name}: ")).map_err(|_| KeyError::NoPassphrase {
         name: name.clone(),
-        why,
+        why: format!("${PASSPHRASE} is not set, and there is no terminal to ask on"),
+    })
+}
+
+/// The passphrase that the environment has.
+fn set_passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
+    let no = |why: &str| KeyError::NoPassphrase {
+        name: name.clone(),
+        why: format!("${PASSPHRASE} {why}"),
     };
     match std::env::var(PASSPHRASE) {
         Ok(passphrase) => Ok(Zeroizing::new(passphrase)),
-        Err(std::env::VarError::NotUnicode(_)) => Err(no(format!("${PASSPHRASE} is not UTF-8"))),
-        Err(std::env::VarError::NotPresent) => ask(&format!("Passphrase for the key {name}: "))
-            .map_err(|_| {
-                no(format!(
-                    "${PASSPHRASE} is not set, and there is no terminal to ask on"
-                ))
-            }),
+        Err(std::env::VarError::NotUnicode(_)) => Err(no("is not UTF-8")),
+        Err(std::env::VarError::NotPresent) => Err(no("is not set")),
     }
 }
 

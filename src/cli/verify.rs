@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::options::{KeysFolder, MinBits, Threads, Verbosity, stop_on_signals};
+use super::options::{KeysFolder, MinBits, Threads, Verbosity, open_keyring, stop_on_signals};
 use super::{out, status};
 use crate::error::Error;
 use crate::verify::{self, Tools, Verdict};
@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<u8, Error> {
-    let keyring = args.folder.open()?.public_keys()?;
+    let keyring = open_keyring(&args.folder.open()?)?;
     let cancelled = stop_on_signals()?;
     let progress = args.verbosity.progress();
     let verified = verify::verify(

@@ -16,7 +16,7 @@ use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey};
 use crate::package::Format;
 use crate::publish;
 use crate::record::{Additions, SignatureNote, hex};
-use crate::repodata::{Document, Listed, index_files, stale_files};
+use crate::repodata::{Document, Listed, PublishedRecord, index_files, stale_files};
 use crate::report::{Refused, Report};
 use crate::storage::Change;
 
@@ -238,8 +238,10 @@ fn document<'a>(
         signing_keys: BTreeMap::new(),
         signatures: Object::new(),
     };
+    let mut same = HashSet::new();
     for one in packages {
         if let Some(listed) = listed(config, shelf, one)? {
+            same.extend(unchanged(shelf, one).map(|_| one.file.name.as_str()));
             document.listed.push(listed);
             let checked = one
                 .known
@@ -254,17 +256,19 @@ fn document<'a>(
     if config.update_only {
         keep_gone(&mut document, shelf);
     }
-    let names: HashSet<&str> = document
-        .listed
-        .iter()
-        .map(|one| one.name.as_str())
-        .collect();
-    let signatures = shelf.published.signatures.iter();
-    let foreign = signatures.filter(|(name, _)| names.contains(name.as_str()));
+    let foreign = shelf.published.signatures.iter();
+    let foreign = foreign.filter(|(name, _)| same.contains(name.as_str()));
     document.signatures = foreign
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     Ok(document)
+}
+
+/// A package's published record, as long as it is of the same bytes.
+fn unchanged<'s, 'a>(shelf: &'s Shelf<'a>, one: &Examined) -> Option<&'s PublishedRecord<'a>> {
+    let sha256 = hex(&one.known.as_ref()?.facts.sha256);
+    let published = shelf.published.records.get(&one.file.name);
+    published.filter(|record| record.sha256.as_ref() == Some(&sha256))
 }
 
 /// A package's line in the index; `None` when it was refused.
@@ -286,13 +290,10 @@ fn listed(config: &Config, shelf: &Shelf<'_>, one: &Examined) -> Result<Option<L
         }),
         (_, None) => None,
     };
-    let published = shelf.published.records.get(&one.file.name);
-    let same = published
-        .filter(|record| record.sha256.as_deref() == Some(hex(&known.facts.sha256).as_str()));
     let additions = Additions {
         indexed_timestamp: known.indexed_timestamp,
         signature,
-        carried: same
+        carried: unchanged(shelf, one)
             .map(|record| record.carried.clone())
             .unwrap_or_default(),
     };
@@ -314,16 +315,26 @@ fn keep_gone(document: &mut Document<'_>, shelf: &Shelf<'_>) {
         let Some(format) = Format::of(name) else {
             continue;
         };
-        let Ok(Json::Object(fields)) = json::parse(record.text.as_bytes()) else {
-            continue;
+        let fields = match json::parse(record.text.as_bytes()) {
+            Ok(Json::Object(fields)) => fields,
+            // What another indexer wrote, and Python would not print so, stays as it is.
+            _ => {
+                let (name, record) = (name.clone(), record.text.to_owned());
+                document.listed.push(Listed {
+                    name,
+                    format,
+                    record,
+                });
+                continue;
+            }
         };
         let fingerprint = match fields.get("signature") {
             Some(Json::Object(signature)) => signature.get("fingerprint").and_then(Json::as_str),
             _ => None,
         };
         let fingerprint = fingerprint.and_then(|hex| Fingerprint::parse(hex).ok());
-        if let Some((fingerprint, key)) =
-            fingerprint.and_then(|f| Some((f, shelf.published.signing_keys.get(&f)?)))
+        if let Some(fingerprint) = fingerprint
+            && let Some(key) = shelf.published.signing_keys.get(&fingerprint)
         {
             document
                 .signing_keys

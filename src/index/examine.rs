@@ -86,10 +86,7 @@ pub enum Surveyed {
 }
 
 impl Examiner<'_> {
-    /// Looks at a package without opening it.
-    ///
-    /// # Errors
-    /// Never for what is wrong with the package: that is its standing.
+    /// Looks at a package without opening it. What is wrong with it is its standing.
     pub fn survey(&self, shelf: &Shelf<'_>, file: &PackageFile) -> Surveyed {
         let stat = match self.places.source.stat(&file.path()) {
             Ok(Some(stat)) => stat,

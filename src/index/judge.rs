@@ -166,10 +166,7 @@ pub fn judge(evidence: Evidence<'_>, policy: &Policy) -> Verdict {
         }
         SigState::Valid(checked) => Verdict::Keep(checked),
         SigState::Absent => policy.signing.of_unsigned(path, sha256),
-        // A broken signature is never listed as none.
-        SigState::Invalid(_) if replace && !matches!(policy.signing, Signing::Off) => {
-            policy.signing.of_unsigned(path, sha256)
-        }
+        SigState::Invalid(_) if replace && policy.signing.may_sign(path, sha256) => Verdict::Sign,
         SigState::Invalid(why) => Verdict::Refuse(Refusal::Invalid {
             why,
             path: path.to_owned(),

@@ -165,10 +165,19 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
         if !config.dry_run {
             // One batch for all subdirs: where it fails in one, none is published.
             places.target().apply(changes)?;
-            shelves.iter().try_for_each(|shelf| shelf.forget(cache))?;
             report.published = true;
+            forget(&shelves, cache, &mut report);
         }
     }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Lets the cache forget what is gone. The index is published by then, whatever becomes of the cache.
+fn forget(shelves: &[Shelf<'_>], cache: &mut dyn Cache, report: &mut Report) {
+    for shelf in shelves {
+        if let Err(error) = shelf.forget(cache) {
+            report.warnings.push(error.to_string());
+        }
+    }
 }

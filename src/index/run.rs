@@ -10,7 +10,6 @@ use rayon::prelude::*;
 
 use super::collect::Collector;
 use super::examine::{Examined, Examiner, Surveyed};
-use super::judge::Signing;
 use super::shelf::Shelf;
 use crate::channel::PackageFile;
 use crate::error::Error;
@@ -39,7 +38,6 @@ impl<'a> Run<'a> {
     /// When something could not be written, no package could be signed, or the run is to stop.
     pub fn examine(&self, mut collector: Collector<'_>) -> Result<Vec<Examined>, Error> {
         let (settled, jobs) = self.survey();
-        self.open_key_early(&jobs)?;
         settled
             .into_iter()
             .try_for_each(|one| collector.take(one, None))?;
@@ -107,7 +105,11 @@ impl<'a> Run<'a> {
                 .try_for_each(|result| collector.take(result?, key()));
             // Without a receiver every thread ends with its next package.
             drop(results);
-            collected.and(collector.flush(key()))
+            match collected {
+                // What was done is kept when the run is to stop; after a failed write it is not tried again.
+                Ok(()) | Err(Error::Interrupted) => collector.flush(key()).and(collected),
+                Err(error) => Err(error),
+            }
         })
     }
 
@@ -119,20 +121,5 @@ impl<'a> Run<'a> {
         let examined = self.examiner.read(shelf, job.file);
         self.examiner.progress.package();
         examined
-    }
-
-    /// Where it is known that something will be signed, the passphrase is asked for before the bars begin.
-    fn open_key_early(&self, jobs: &[Job<'_>]) -> Result<(), Error> {
-        let signs = |job: &Job<'_>| {
-            let shelf = self.shelves.get(job.shelf);
-            shelf.is_some_and(|shelf| shelf.place_of_sig(self.examiner.places, job.file).is_none())
-        };
-        let policy = &self.examiner.config.policy;
-        let may_sign = matches!(policy.signing, Signing::All);
-        let will_sign = jobs.iter().any(signs) || (policy.resign && !jobs.is_empty());
-        if may_sign && will_sign && !self.examiner.config.dry_run {
-            self.examiner.key.signer()?;
-        }
-        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::cache::{Cache, Remembered};
 use crate::channel::{Channel, PackageFile, Selection, Subdir, SubdirName};
 use crate::error::Error;
 use crate::repodata::{Published, PublishedRecord};
-use crate::storage::{Change, Kind, Links, Storage, StorageError, is_own_temporary};
+use crate::storage::{Change, Kind, Links, Storage, StorageError, is_left_over};
 
 /// The largest index that is read back, in bytes: many times that of the largest channels.
 const MAX_PUBLISHED: u64 = 4 << 30;
@@ -233,7 +233,7 @@ impl<'a> Shelf<'a> {
         let names = self
             .others_in_target
             .iter()
-            .filter(|(name, kind)| is_own_temporary(name) && **kind == Kind::File);
+            .filter(|(name, kind)| is_left_over(name) && **kind == Kind::File);
         names
             .map(|(name, _)| Change::Remove {
                 path: self.subdir.name.path_of(name),

@@ -2,7 +2,7 @@
 //! then put in place in order; a failure in the middle is undone. Every step goes through an open folder,
 //! so that a link that is planted meanwhile leads nowhere. Must not know what the files mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use rustix::process::{Pid, getpid, test_kill_process};
 
 use super::local::io_error;
 use super::{Change, LocalStorage, StorageError};
@@ -32,8 +33,17 @@ struct Step {
     name: String,
     action: Action,
     state: State,
-    /// The file that stood in the place before, under another name.
-    backup: Option<String>,
+    before: Before,
+}
+
+/// What stood in a place before it was written over or emptied.
+enum Before {
+    /// It is not known, so there is no way back.
+    Unknown,
+    /// Nothing.
+    Nothing,
+    /// A file, which is kept under this name until all is done.
+    Kept(String),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,10 +80,23 @@ impl<'a> Batch<'a> {
             batch.stage_one(change)?;
         }
         if !sync_each {
-            sys::syncfs(storage.handle())
-                .map_err(|error| batch.fail("", "sync the file system of", error))?;
+            batch.sync_file_systems()?;
         }
         Ok(batch)
+    }
+
+    /// Subdirs can lie on file systems of their own; each is synced once.
+    fn sync_file_systems(&self) -> Result<(), StorageError> {
+        let mut synced = BTreeSet::new();
+        for (path, folder) in &self.folders {
+            let device = sys::fstat(folder).map(|found| found.st_dev);
+            let device = device.map_err(|error| self.fail(path, "look at the folder", error))?;
+            if synced.insert(device) {
+                sys::syncfs(folder)
+                    .map_err(|error| self.fail(path, "sync the file system of", error))?;
+            }
+        }
+        Ok(())
     }
 
     fn stage_one(&mut self, change: &Change) -> Result<(), StorageError> {
@@ -99,7 +122,7 @@ impl<'a> Batch<'a> {
             name,
             action,
             state: State::Idle,
-            backup: None,
+            before: Before::Unknown,
         };
         if let Some(content) = content {
             let temporary = own_temporary();
@@ -132,6 +155,7 @@ impl<'a> Batch<'a> {
         let synced = placed.and_then(|()| self.sync_folders());
         if synced.is_err() {
             self.undo();
+            let _ = self.sync_folders();
         }
         synced
     }
@@ -145,17 +169,13 @@ impl<'a> Batch<'a> {
         if let Some(place) = self.steps.get_mut(at) {
             *place = step;
         }
-        done.map_err(|error| self.fail(&path, "put the new file in its place", error))
+        done.map_err(|error| self.fail(&path, "put in place or remove", error))
     }
 
     fn try_place(&self, step: &mut Step) -> io::Result<()> {
         let folder = self.handle(step)?;
         if step.action != Action::Create {
-            let backup = own_temporary();
-            // Without hard links there is no way back, which is no reason not to go on.
-            if sys::linkat(folder, &step.name, folder, &backup, AtFlags::empty()).is_ok() {
-                step.backup = Some(backup);
-            }
+            step.before = keep(folder, &step.name);
         }
         match (&step.state, step.action) {
             (State::Staged(temporary), Action::Create) => {
@@ -191,10 +211,12 @@ impl<'a> Batch<'a> {
             let Ok(folder) = self.handle(step) else {
                 continue;
             };
-            let _ = match (&step.backup, step.action) {
-                (Some(backup), _) => sys::renameat(folder, backup, folder, &step.name),
-                (None, Action::Write) => sys::unlinkat(folder, &step.name, AtFlags::empty()),
-                (None, _) => Ok(()),
+            let _ = match (&step.before, step.action) {
+                (Before::Kept(kept), _) => sys::renameat(folder, kept, folder, &step.name),
+                (Before::Nothing, Action::Write) => {
+                    sys::unlinkat(folder, &step.name, AtFlags::empty())
+                }
+                _ => Ok(()),
             };
         }
     }
@@ -208,8 +230,8 @@ impl<'a> Batch<'a> {
             if let State::Staged(temporary) = &step.state {
                 let _ = sys::unlinkat(folder, temporary, AtFlags::empty());
             }
-            if let Some(backup) = &step.backup {
-                let _ = sys::unlinkat(folder, backup, AtFlags::empty());
+            if let Before::Kept(kept) = &step.before {
+                let _ = sys::unlinkat(folder, kept, AtFlags::empty());
             }
         }
     }
@@ -253,9 +275,34 @@ impl Default for Step {
             name,
             action: Action::Remove,
             state: State::Idle,
-            backup: None,
+            before: Before::Unknown,
         }
     }
+}
+
+/// Keeps what stands in a place under another name: by a hard link, or by a copy where the file system or
+/// the file's owner forbids links.
+fn keep(folder: &OwnedFd, name: &str) -> Before {
+    let kept = own_temporary();
+    match sys::linkat(folder, name, folder, &kept, AtFlags::empty()) {
+        Ok(()) => Before::Kept(kept),
+        Err(Errno::NOENT) => Before::Nothing,
+        Err(_) => match copy(folder, name, &kept) {
+            Ok(()) => Before::Kept(kept),
+            Err(_) => Before::Unknown,
+        },
+    }
+}
+
+fn copy(folder: &OwnedFd, name: &str, to: &str) -> io::Result<()> {
+    let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut from = File::from(sys::openat(folder, name, read, Mode::empty())?);
+    if !from.metadata()?.is_file() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let mut to = File::from(sys::openat(folder, to, write, Mode::from_raw_mode(0o666))?);
+    io::copy(&mut from, &mut to).map(drop)
 }
 
 /// Puts a file where nothing may stand; false where something does.
@@ -291,8 +338,20 @@ fn own_temporary() -> String {
     )
 }
 
-/// Whether a name is one that a batch gives its temporary files. Under the channel's lock such a file is
-/// left over from a run that was killed.
+/// Whether a name is one that a batch gives its temporary files.
 pub fn is_own_temporary(name: &str) -> bool {
     name.starts_with(".sigindex-") && name.ends_with(".tmp")
+}
+
+/// Whether a temporary file is left over from a run that was killed: no other process of its number lives.
+pub fn is_left_over(name: &str) -> bool {
+    let process = name
+        .strip_prefix(".sigindex-")
+        .and_then(|rest| rest.split('-').next());
+    let process = process.and_then(|digits| Pid::from_raw(digits.parse().ok()?));
+    let Some(process) = process else {
+        return is_own_temporary(name);
+    };
+    let alive = !matches!(test_kill_process(process), Err(Errno::SRCH));
+    is_own_temporary(name) && (process == getpid() || !alive)
 }

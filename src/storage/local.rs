@@ -14,6 +14,9 @@ use walkdir::WalkDir;
 use super::batch::Batch;
 use super::{Change, Item, Kind, Links, Lock, LockMode, Stat, Storage, StorageError};
 
+/// How often a path is looked up again while others rename folders.
+const MAX_RACES: usize = 64;
+
 /// A folder, opened: every path is looked up from here, so that renaming or replacing the folder in
 /// the middle of a run changes nothing.
 #[derive(Debug)]
@@ -82,14 +85,19 @@ impl LocalStorage {
         if links == Links::Refuse {
             resolve |= ResolveFlags::NO_SYMLINKS;
         }
-        match sys::openat2(&self.handle, path, flags, Mode::empty(), resolve) {
-            Ok(file) => Ok(file.into()),
-            Err(Errno::LOOP) if links == Links::Refuse => Err(StorageError::Link(self.shown(path))),
-            Err(Errno::XDEV | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {
-                self.open_resolved(path, links)
-            }
-            Err(error) => Err(self.fail(path, "open the file")(error.into())),
+        for _ in 0..MAX_RACES {
+            return match sys::openat2(&self.handle, path, flags, Mode::empty(), resolve) {
+                // Something was renamed while the kernel looked.
+                Err(Errno::AGAIN) => continue,
+                Ok(file) => Ok(file.into()),
+                Err(Errno::LOOP) if links == Links::Refuse => {
+                    Err(StorageError::Link(self.shown(path)))
+                }
+                Err(Errno::XDEV | Errno::NOSYS | Errno::PERM) => self.open_resolved(path, links),
+                Err(error) => Err(self.fail(path, "open the file")(error.into())),
+            };
         }
+        Err(self.fail(path, "open the file")(Errno::AGAIN.into()))
     }
 
     /// The long way: for absolute links that end inside, and for kernels without `openat2`.
@@ -120,6 +128,7 @@ impl LocalStorage {
             let opened = match sys::openat(&folder, part, flags, Mode::empty()) {
                 Err(Errno::NOENT) if make => {
                     sys::mkdirat(&folder, part, Mode::from_raw_mode(0o777))
+                        .and_then(|()| sys::fsync(&folder))
                         .and_then(|()| sys::openat(&folder, part, flags, Mode::empty()))
                 }
                 opened => opened,
@@ -134,11 +143,6 @@ impl LocalStorage {
             };
         }
         Ok(folder)
-    }
-
-    /// The root, open.
-    pub(super) fn handle(&self) -> &OwnedFd {
-        &self.handle
     }
 }
 

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 
-pub use batch::is_own_temporary;
+pub use batch::{is_left_over, is_own_temporary};
 pub use local::LocalStorage;
 pub use lock::{Lock, LockMode};
 
@@ -39,8 +39,8 @@ pub trait Storage: Sync {
     /// order; then the folders are synced. Each file is the old one or the new one at any moment.
     ///
     /// # Errors
-    /// At the first failure; what was written over or removed before it is put back, as far as the file
-    /// system lets it, and what was created stays.
+    /// At the first failure. What was written or removed until then is put back, as far as the file system
+    /// lets it; what was created stays.
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError>;
 }
 

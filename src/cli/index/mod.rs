@@ -41,7 +41,9 @@ fn run_index(args: &Args) -> Result<Report, Error> {
     let target = output.local().unwrap_or(&source);
     let cancelled = stop_on_signals()?;
     // A run that has yet to begin has nothing to bring to an end: a signal ends it at once.
-    cancelled.store(true, Ordering::Relaxed);
+    if cancelled.swap(true, Ordering::Relaxed) {
+        return Err(Error::Interrupted);
+    }
     let _lock = open::lock(args, target)?;
     cancelled.store(false, Ordering::Relaxed);
     let (mut cache, note) = open::cache(args, &source, target)?;

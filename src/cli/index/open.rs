@@ -37,6 +37,12 @@ impl Output {
             true => LocalStorage::open(path)?,
             false => LocalStorage::create(path)?,
         };
+        if output.root() != source.root() && output.root().starts_with(source.root()) {
+            return Err(Error::Usage(format!(
+                "--output {}: lies inside the channel, which is only read then; name a place outside",
+                path.display()
+            )));
+        }
         Ok(match output.root() == source.root() {
             true => Output::InPlace,
             false => Output::Elsewhere(output),
@@ -90,7 +96,7 @@ pub fn lock(args: &Args, target: &LocalStorage) -> Result<Option<Lock>, Error> {
     }
     match target.lock(LockMode::Fail) {
         Ok(lock) => return Ok(Some(lock)),
-        Err(error) if !args.verbosity.quiet => out::message(&format!("{error}; waiting")),
+        Err(error) if !args.verbosity.quiet => out::message(&format!("waiting: {error}")),
         Err(_) => {}
     }
     Ok(Some(target.lock(LockMode::Wait)?))
@@ -119,25 +125,28 @@ pub fn cache(
 }
 
 fn cache_path(args: &Args, source: &LocalStorage, target: &LocalStorage) -> Result<PathBuf, Error> {
-    let Some(path) = &args.run.cache else {
-        return default_cache_path(source, target);
+    let path = match &args.run.cache {
+        None => default_cache_path(source, target)?,
+        Some(path) => {
+            let path = resolved(path).map_err(|cause| Error::File {
+                path: path.display().to_string(),
+                operation: "find the cache",
+                cause,
+            })?;
+            if path.is_file() {
+                path
+            } else {
+                path.join(CACHE_FILE)
+            }
+        }
     };
-    let path = resolved(path).map_err(|cause| Error::File {
-        path: path.display().to_string(),
-        operation: "find the cache",
-        cause,
-    })?;
     if path.starts_with(source.root()) || path.starts_with(target.root()) {
         return Err(Error::Usage(format!(
-            "--cache {}: lies inside the channel, where whoever may upload packages could write it; name a place outside",
+            "{}: the cache lies inside the channel, where whoever may upload packages could write it; name a place outside with --cache",
             path.display()
         )));
     }
-    Ok(if path.is_file() {
-        path
-    } else {
-        path.join(CACHE_FILE)
-    })
+    Ok(path)
 }
 
 /// A path that may not be there yet, as far as it is there without links.
