@@ -23,6 +23,7 @@ mod mishaps;
 mod published;
 mod runs;
 mod saying;
+mod second_look;
 mod states;
 mod stopping;
 mod what_is_signed;

@@ -1,0 +1,195 @@
+//! What a second look at the program brought up: keys that are not needed, folders with odd names, links,
+//! failures in the middle, and what `verify` must not pass over.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use crate::scene::Scene;
+use crate::scene::builder::{Format, PackageSpec};
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn a_broken_package_alone_needs_no_key() {
+    let scene = Scene::of_three();
+    scene.index(&[]).exits(0);
+    scene.take_key("fixture");
+    scene.give_public_key("fixture");
+    scene.write("channel/linux-64/bad-1.0-0.tar.bz2", "text");
+    for flags in [&["--dry-run"][..], &[], &[]] {
+        scene
+            .index(flags)
+            .exits(3)
+            .counts("kept", 3)
+            .has("signed", &NOTHING);
+    }
+}
+
+#[test]
+fn signing_what_is_signed_needs_no_private_key() {
+    let scene = Scene::of_three();
+    scene.index(&[]).exits(0);
+    scene.take_key("fixture");
+    scene.give_public_key("fixture");
+    let folder = std::fs::read_dir(scene.path("channel/linux-64")).unwrap();
+    let files =
+        folder.map(|entry| format!("channel/linux-64/{}", entry.unwrap().file_name().display()));
+    let packages: Vec<String> = files
+        .filter(|file| file.contains(".tar.bz2") || file.contains(".conda"))
+        .collect();
+    let words: Vec<&str> = ["sign"]
+        .into_iter()
+        .chain(packages.iter().map(String::as_str))
+        .collect();
+    scene.run(&words).exits(0).says("KEPT").says("SKIPPED");
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_signed_once() {
+    let scene = Scene::new();
+    scene.write("data", "x");
+    scene.run(&["sign", "data", "./data"]).exits(0);
+    scene.run(&["verify", "data"]).exits(0);
+}
+
+#[test]
+fn a_dangling_link_is_no_place_for_a_signature() {
+    let scene = Scene::new();
+    scene.write("data", "x");
+    symlink("elsewhere", scene.path("data.sig")).unwrap();
+    scene.run(&["sign", "data"]).exits(1).says("--force");
+    scene.run(&["sign", "data", "--force"]).exits(0);
+    assert!(!scene.exists("elsewhere"));
+    scene.run(&["verify", "data"]).exits(0);
+}
+
+#[test]
+fn the_environments_key_counts_for_verify_and_keys() {
+    let scene = Scene::of_three();
+    let pem = scene.text("home/.conda/keys/fixture");
+    scene.take_key("fixture");
+    let call = |words: &[&str]| {
+        let call = scene.call(words).env("SIGINDEX_PRIVATE_KEY", &pem);
+        call.env("SIGINDEX_KEY_NAME", "ci").run()
+    };
+    call(&["channel"]).exits(0);
+    call(&["verify", "channel"]).exits(0);
+    call(&["keys"]).exits(0).says("ci ");
+    scene
+        .run(&["verify", "channel"])
+        .exits(1)
+        .says("unknown key");
+}
+
+#[test]
+fn a_broken_public_key_beside_the_environments_is_an_error() {
+    let scene = Scene::of_three();
+    let pem = scene.text("home/.conda/keys/fixture");
+    scene.take_key("fixture");
+    scene.write("home/.conda/keys/ci.pub", "junk");
+    let call = scene.call(&["channel"]).env("SIGINDEX_PRIVATE_KEY", pem);
+    call.env("SIGINDEX_KEY_NAME", "ci")
+        .run()
+        .exits(1)
+        .says("ci.pub");
+    assert!(!scene.exists("channel/linux-64/repodata.json"));
+}
+
+#[test]
+fn a_subdir_may_have_a_space_in_its_name() {
+    let scene = Scene::new();
+    let spec = PackageSpec::new("a", "1.0", "0")
+        .subdir("linux-64")
+        .folder("my pkgs");
+    let package = scene.put(&spec, Format::Conda);
+    scene.index(&[]).exits(0).says("--subdir 'my pkgs'");
+    let flags = ["--subdir", "my pkgs", "--allow-mismatch"];
+    scene.index(&flags).exits(0).has("added", &[&package]);
+}
+
+#[test]
+fn an_output_inside_the_channel_is_wrong_usage() {
+    let scene = Scene::of_three();
+    for flags in [
+        &["--output", "channel/out"][..],
+        &["--output", "channel/linux-64"],
+    ] {
+        scene.index(flags).exits(2).says("inside the channel");
+    }
+    assert!(!scene.exists("channel/linux-64/repodata.json"));
+}
+
+#[test]
+fn verify_passes_over_nothing_that_may_hold_packages() {
+    let scene = Scene::of_three();
+    scene.index(&[]).exits(0);
+    scene.run(&["verify", "channel"]).exits(0);
+    let spec = PackageSpec::new("deep", "1.0", "0").folder("label/main/linux-64");
+    let deep = scene.put(&spec, Format::Conda);
+    scene.run(&["verify", "channel"]).exits(1).says(&deep);
+    scene.remove("channel/label");
+    symlink(scene.path("home"), scene.path("channel/elsewhere")).unwrap();
+    scene
+        .run(&["verify", "channel"])
+        .exits(1)
+        .says("not entered");
+}
+
+#[test]
+fn verify_follows_the_links_that_index_follows() {
+    let scene = Scene::new();
+    let a = scene.package("a");
+    let name = a.rsplit('/').next().unwrap();
+    std::fs::create_dir(scene.path("channel/linux-32")).unwrap();
+    symlink(
+        format!("../{a}"),
+        scene.path(&format!("channel/linux-32/{name}")),
+    )
+    .unwrap();
+    scene
+        .index(&["--allow-mismatch"])
+        .exits(0)
+        .counts("signed", 2);
+    scene.run(&["verify", "channel"]).exits(0);
+}
+
+#[test]
+fn the_signatures_of_other_tools_go_with_the_bytes_that_they_are_of() {
+    let scene = Scene::of_three();
+    scene.index(&[]).exits(0);
+    let (a, b) = ("a-1.0-0.tar.bz2", "b-1.0-0.tar.bz2");
+    let mut repodata = scene.repodata("linux-64");
+    repodata["signatures"] = json!({ a: {"k": {}}, b: {"k": {}}, "gone-1.0-0.conda": {} });
+    scene.write("channel/linux-64/repodata.json", repodata.to_string());
+    scene.change(&format!("linux-64/{a}"));
+    scene.index(&["--replace"]).exits(0);
+    assert_eq!(
+        scene.repodata("linux-64")["signatures"],
+        json!({ b: {"k": {}} })
+    );
+}
+
+#[test]
+fn a_dry_run_names_what_would_be_signed() {
+    let scene = Scene::of_three();
+    let run = scene.run(&["channel", "--dry-run"]).exits(0);
+    run.says("would be signed:\n  linux-64/a-1.0-0");
+}
+
+#[test]
+fn a_dry_run_makes_nothing_of_a_broken_cache() {
+    let scene = Scene::of_three();
+    scene.index(&["--cache", "cache/own"]).exits(0);
+    let path = "cache/own/cache.db";
+    let half = scene.read(path).len() / 2;
+    scene.write(path, &scene.read(path)[..half]);
+    scene
+        .index(&["--cache", "cache/own", "--dry-run"])
+        .exits(0)
+        .counts("opened", 3);
+    scene
+        .index(&["--cache", "cache/own"])
+        .exits(0)
+        .counts("opened", 3);
+}
