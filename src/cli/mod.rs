@@ -15,6 +15,21 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Error;
 
+/// What belongs to no single flag.
+const AFTER_HELP: &str = "\
+Environment:
+  SIGINDEX_KEYS_DIR     folder of keys
+  SIGINDEX_PRIVATE_KEY  a private key, whole (PEM), named by SIGINDEX_KEY_NAME; --key wins over it
+  SIGINDEX_PASSPHRASE   passphrase of an encrypted private key; asked for where it is not set
+  XDG_CACHE_HOME        where the cache is [default: ~/.cache]
+  SOURCE_DATE_EPOCH     the time of this run, in seconds since 1970
+
+Exit status:
+  0 all is well · 1 failed, nothing was published · 2 wrong usage
+  3 published, but some packages were refused · 130 interrupted
+
+A folder that is called like a command is given as ./keygen, or to `index`.";
+
 /// Sign and index a conda channel in one step.
 ///
 /// `sigindex CHANNEL` signs every package that has no signature, reads each new package once, and
@@ -25,7 +40,8 @@ use crate::error::Error;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
-    max_term_width = 100
+    max_term_width = 100,
+    after_help = AFTER_HELP
 )]
 struct Cli {
     #[command(subcommand)]

@@ -75,7 +75,7 @@ struct TrustArgs {
     /// Decode archives to their end: checksums, duplicates, paths, bytes behind the end
     #[arg(long)]
     check_archives: bool,
-    /// Let refused packages leave the index that were in it
+    /// Let refused packages leave the index that were in it; they count as new from then on
     #[arg(long)]
     drop_refused: bool,
     /// Publish nothing when any package is refused
