@@ -1,6 +1,7 @@
 //! What earlier runs learnt of a channel's packages. Owns the [`Cache`] seam and what is remembered;
 //! must not know how freshness is judged or what is published.
 
+mod place;
 mod sqlite;
 
 use std::collections::HashMap;

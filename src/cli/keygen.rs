@@ -1,7 +1,8 @@
 //! `sigindex keygen`: makes a key pair.
 
-use super::options::{KeysFolder, new_passphrase};
+use super::options::KeysFolder;
 use super::out;
+use super::signing::new_passphrase;
 use crate::error::Error;
 use crate::keys::{DEFAULT_KEY_BITS, KeyName, KeySize, WeakSizes};
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::options::{KeysFolder, open_keyring};
+use super::options::KeysFolder;
+use super::signing::open_keyring;
 use super::{out, status};
 use crate::error::Error;
 use crate::keys::KeyName;

@@ -7,6 +7,7 @@ mod keys;
 mod options;
 mod out;
 mod sign;
+mod signing;
 mod verify;
 
 use std::process::ExitCode;

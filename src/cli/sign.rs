@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::options::{
-    Keys, KeysFolder, MinBits, SigningOptions, Threads, Verbosity, or_interrupted, signing_log,
+    KeysFolder, MinBits, SigningOptions, Threads, Verbosity, or_interrupted, signing_log,
     stop_on_signals,
 };
+use super::signing::Keys;
 use super::{out, status};
 use crate::error::Error;
 use crate::sign::{self, Outcome, Tools};

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::options::{KeysFolder, MinBits, Threads, Verbosity, open_keyring, stop_on_signals};
+use super::options::{KeysFolder, MinBits, Threads, Verbosity, stop_on_signals};
+use super::signing::open_keyring;
 use super::{out, status};
 use crate::error::Error;
 use crate::verify::{self, Tools, Verdict};

@@ -6,7 +6,8 @@ mod open;
 
 use std::sync::atomic::Ordering;
 
-use super::options::{Keys, or_interrupted, signing_log, stop_on_signals};
+use super::options::{or_interrupted, signing_log, stop_on_signals};
+use super::signing::Keys;
 use super::{out, status};
 use crate::error::Error;
 use crate::index::{self, Places, Tools};

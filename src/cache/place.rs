@@ -1,0 +1,88 @@
+//! Where the cache lies. Owns the modes of its file and folder, and who may write them: whoever writes the
+//! cache decides what is in the index. Must not know what is in it.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::CacheError;
+
+/// Makes the folder and the file with their modes, in the calls that create them, and looks at those
+/// that are there already.
+pub(super) fn make_private(path: &Path) -> Result<(), CacheError> {
+    let open_error = |path: &Path, operation| {
+        let path = path.display().to_string();
+        move |cause: io::Error| CacheError::Open {
+            path,
+            operation,
+            cause,
+        }
+    };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(open_error(folder, "make the cache's folder"))?;
+    let found =
+        std::fs::metadata(folder).map_err(open_error(folder, "look at the cache's folder"))?;
+    trusted(folder, &found)?;
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match made.and_then(|file| file.metadata()) {
+        Ok(found) => trusted(path, &found),
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
+            let found = std::fs::metadata(path).map_err(open_error(path, "look at the cache"))?;
+            trusted(path, &found)
+        }
+        Err(cause) => Err(open_error(path, "make the cache")(cause)),
+    }
+}
+
+/// The owner is this user (or root), and nobody else may write. A sticky bit, as `/tmp` has, is not
+/// enough: who may make files beside the cache can plant a journal, which SQLite would roll into it.
+pub(super) fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), CacheError> {
+    let untrusted = |fault, remedy| {
+        Err(CacheError::Untrusted {
+            path: path.display().to_string(),
+            fault,
+            remedy,
+        })
+    };
+    let user = rustix::process::geteuid().as_raw();
+    if found.uid() != user && found.uid() != 0 {
+        return untrusted("belongs to another user", "name another place with --cache");
+    }
+    if found.mode() & 0o022 != 0 {
+        return untrusted(
+            "can be written by others",
+            "take that away with chmod go-w, or name a folder of your own with --cache",
+        );
+    }
+    Ok(())
+}
+
+/// Puts a useless cache aside, as `….broken`: what was named with `--cache` may be no cache at all.
+pub(super) fn put_aside(path: &Path) -> Result<(), CacheError> {
+    let fail = |cause| CacheError::Open {
+        path: path.display().to_string(),
+        operation: "put the broken cache aside",
+        cause,
+    };
+    std::fs::rename(path, format!("{}.broken", path.display())).map_err(fail)?;
+    let journal = PathBuf::from(format!("{}-journal", path.display()));
+    match std::fs::remove_file(&journal) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(fail(cause)),
+        _ => {}
+    }
+    let made: io::Result<File> = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    made.map(drop).map_err(fail)
+}
