@@ -85,9 +85,7 @@ impl PackageFile {
 
     /// The file name without its extension.
     pub fn stem(&self) -> &str {
-        self.name
-            .strip_suffix(self.format.extension())
-            .unwrap_or(&self.name)
+        self.format.stem(&self.name)
     }
 }
 
@@ -202,11 +200,6 @@ impl Channel {
 
     /// A folder that isn't a subdir by its name may still be meant as one.
     fn warn_of_packages_in(&mut self, storage: &dyn Storage, folder: &str) {
-        let is_package = |item: &Item| {
-            item.name
-                .to_str()
-                .is_some_and(|name| Format::of(name).is_some())
-        };
         let items = match storage.list(folder) {
             Ok(items) => items,
             Err(error) => {
@@ -216,7 +209,10 @@ impl Channel {
                 return;
             }
         };
-        let count = items.iter().filter(|item| is_package(item)).count();
+        let count = items
+            .iter()
+            .filter(|item| Format::of_os(&item.name).is_some())
+            .count();
         if count > 0 {
             let folder = folder.escape_debug();
             self.warnings.push(format!(

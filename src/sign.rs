@@ -238,15 +238,12 @@ fn write(made: &[Made], tools: &mut Tools<'_>) -> Result<(), Error> {
         return Ok(());
     }
     if let Some(log) = tools.log.as_deref_mut() {
-        let shown: Vec<String> = made
-            .iter()
-            .map(|made| made.file.display().to_string())
-            .collect();
-        let lines = made.iter().zip(&shown).map(|(made, file)| Signed {
-            file,
+        let lines = made.iter().map(|made| Signed {
+            file: made.file.display().to_string(),
             sha256: hex(&made.sha256),
         });
-        log.append(tools.key.signer()?.public_key(), &lines.collect::<Vec<_>>())?;
+        let lines: Vec<Signed> = lines.collect();
+        log.append(tools.key.signer()?.public_key(), &lines)?;
     }
     let mut folders: BTreeMap<PathBuf, (LocalStorage, Vec<Change>)> = BTreeMap::new();
     for made in made {

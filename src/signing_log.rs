@@ -21,9 +21,9 @@ pub struct SigningLog {
 
 /// One signature that was made.
 #[derive(Debug)]
-pub struct Signed<'a> {
+pub struct Signed {
     /// The file that was signed.
-    pub file: &'a str,
+    pub file: String,
     /// Its SHA-256, in lower-case hex.
     pub sha256: String,
 }
@@ -77,7 +77,7 @@ impl SigningLog {
     ///
     /// # Errors
     /// When the lines can't be written.
-    pub fn append(&mut self, key: &PublicKey, signed: &[Signed<'_>]) -> Result<(), Error> {
+    pub fn append(&mut self, key: &PublicKey, signed: &[Signed]) -> Result<(), Error> {
         let time = jiff::Timestamp::now().to_string();
         let mut lines = String::new();
         for one in signed {
@@ -95,12 +95,12 @@ impl SigningLog {
     }
 }
 
-fn line(time: &str, key: &PublicKey, signed: &Signed<'_>) -> Json {
+fn line(time: &str, key: &PublicKey, signed: &Signed) -> Json {
     let fields = [
         ("time", time),
         ("key", key.name().as_str()),
         ("fingerprint", &key.fingerprint().to_string()),
-        ("file", signed.file),
+        ("file", &signed.file),
         ("sha256", &signed.sha256),
     ];
     Json::Object(

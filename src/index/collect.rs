@@ -124,17 +124,14 @@ fn write_signatures(
                 true => Change::Write { path, content },
                 false => Change::Create { path, content },
             });
-            made.push((one.file.path(), hex(&known.facts.sha256)));
+            let (file, sha256) = (one.file.path(), hex(&known.facts.sha256));
+            made.push(Signed { file, sha256 });
         }
     }
     if changes.is_empty() {
         return Ok(());
     }
-    let lines = made.iter().map(|(file, sha256)| Signed {
-        file,
-        sha256: sha256.clone(),
-    });
-    log.map_or(Ok(()), |log| log.append(key, &lines.collect::<Vec<_>>()))?;
+    log.map_or(Ok(()), |log| log.append(key, &made))?;
     target.apply(changes)?;
     batch.iter_mut().for_each(|one| read_back(one, key, target));
     Ok(())

@@ -53,11 +53,14 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
         Selection::Named(_) => {
             let noarch = SubdirName::noarch();
             let listed = channel.subdirs.iter().any(|subdir| subdir.name == noarch);
-            if !listed
-                && names_in(places.source, &noarch)?.packages.is_empty()
-                && published_texts(places, &noarch)?.is_empty()
-            {
-                channel.subdirs.push(Subdir::empty(noarch));
+            if !listed && published_texts(places, &noarch)?.is_empty() {
+                match names_in(places.source, &noarch)?.packages.is_empty() {
+                    true => channel.subdirs.push(Subdir::empty(noarch)),
+                    false => channel.warnings.push(
+                        "noarch: it has packages and no index, without which clients take the folder for no channel; index it too"
+                            .to_owned(),
+                    ),
+                }
             }
         }
         Selection::Standard => {

@@ -51,16 +51,6 @@ impl Keyring {
         }
     }
 
-    /// How many names there are, usable or not.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether there is no name at all.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
     /// Takes what was read of a file in the keys folder.
     pub(super) fn record(&mut self, name: KeyName, key: Result<PublicKey, KeyError>) {
         self.keys.insert(name, key);
@@ -77,11 +67,11 @@ mod tests {
     #[test]
     fn a_key_from_elsewhere_joins_under_its_own_name_only() {
         let mut ring = Keyring::default();
-        assert!(ring.is_empty());
+        assert!(ring.iter().next().is_none());
         let key = samples::weak().public();
         ring.insert(key.clone()).unwrap();
         ring.insert(key.clone()).unwrap();
-        assert_eq!(ring.len(), 1);
+        assert_eq!(ring.iter().count(), 1);
         let other = PublicKey::from_pem(
             key.name().clone(),
             samples::strong().public().to_pem().as_bytes(),

@@ -16,6 +16,7 @@ mod testing;
 mod tests;
 mod zip;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::sync::atomic::AtomicBool;
@@ -41,6 +42,11 @@ impl Format {
             let stem = file_name.strip_suffix(format.extension());
             stem.is_some_and(|stem| !stem.is_empty())
         })
+    }
+
+    /// As [`Format::of`], for a name as the file system has it; one that is not UTF-8 is no package's.
+    pub fn of_os(file_name: &OsStr) -> Option<Format> {
+        file_name.to_str().and_then(Format::of)
     }
 
     /// The extension, with its dot.

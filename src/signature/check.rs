@@ -51,13 +51,6 @@ pub enum InvalidReason {
     Mismatch,
 }
 
-impl Check {
-    /// Whether the signature is valid.
-    pub fn is_valid(&self) -> bool {
-        matches!(self, Self::Valid { .. })
-    }
-}
-
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

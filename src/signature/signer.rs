@@ -228,7 +228,8 @@ mod tests {
         assert_eq!(signature.value.len(), 128);
         let mut ring = Keyring::default();
         ring.insert(samples::weak().public().clone()).unwrap();
-        assert!(check(&signature, &DIGEST, &ring, 1024).is_valid());
+        let checked = check(&signature, &DIGEST, &ring, 1024);
+        assert!(matches!(checked, Check::Valid { .. }));
         let weak = check(&signature, &DIGEST, &ring, 2048);
         assert!(
             matches!(

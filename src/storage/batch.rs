@@ -68,7 +68,7 @@ impl<'a> Batch<'a> {
         storage: &'a LocalStorage,
         changes: &[Change],
     ) -> Result<Batch<'a>, StorageError> {
-        let sync_each = changes.len() < SYNC_TOGETHER || !cfg!(target_os = "linux");
+        let sync_each = changes.len() < SYNC_TOGETHER;
         let (folders, steps) = (BTreeMap::new(), Vec::new());
         let mut batch = Batch {
             storage,
@@ -161,27 +161,31 @@ impl<'a> Batch<'a> {
     }
 
     fn place_one(&mut self, at: usize) -> Result<(), StorageError> {
-        let Some(mut step) = self.steps.get_mut(at).map(std::mem::take) else {
+        let Some(step) = self.steps.get(at) else {
             return Ok(());
         };
-        let done = self.try_place(&mut step);
         let path = step.path();
-        if let Some(place) = self.steps.get_mut(at) {
-            *place = step;
+        let mut before = Before::Unknown;
+        let placed = self.try_place(step, &mut before);
+        if let Some(step) = self.steps.get_mut(at) {
+            step.before = before;
+            if matches!(placed, Ok(true)) {
+                step.state = State::Placed;
+            }
         }
-        done.map_err(|error| self.fail(&path, "put in place or remove", error))
+        let failed = |error| self.fail(&path, "put in place or remove", error);
+        placed.map(drop).map_err(failed)
     }
 
-    fn try_place(&self, step: &mut Step) -> io::Result<()> {
+    /// False where something stands that may not be replaced. `before` is told even where it fails.
+    fn try_place(&self, step: &Step, before: &mut Before) -> io::Result<bool> {
         let folder = self.handle(step)?;
         if step.action != Action::Create {
-            step.before = keep(folder, &step.name);
+            *before = keep(folder, &step.name);
         }
         match (&step.state, step.action) {
             (State::Staged(temporary), Action::Create) => {
-                if !create(folder, temporary, &step.name)? {
-                    return Ok(());
-                }
+                return create(folder, temporary, &step.name);
             }
             (State::Staged(temporary), _) => sys::renameat(folder, temporary, folder, &step.name)?,
             _ => match sys::unlinkat(folder, &step.name, AtFlags::empty()) {
@@ -189,8 +193,7 @@ impl<'a> Batch<'a> {
                 removed => removed?,
             },
         }
-        step.state = State::Placed;
-        Ok(())
+        Ok(true)
     }
 
     fn sync_folders(&self) -> Result<(), StorageError> {
@@ -267,19 +270,6 @@ impl Step {
     }
 }
 
-impl Default for Step {
-    fn default() -> Self {
-        let (folder, name) = (String::new(), String::new());
-        Step {
-            folder,
-            name,
-            action: Action::Remove,
-            state: State::Idle,
-            before: Before::Unknown,
-        }
-    }
-}
-
 /// Keeps what stands in a place under another name: by a hard link, or by a copy where the file system or
 /// the file's owner forbids links.
 fn keep(folder: &OwnedFd, name: &str) -> Before {
@@ -289,7 +279,11 @@ fn keep(folder: &OwnedFd, name: &str) -> Before {
         Err(Errno::NOENT) => Before::Nothing,
         Err(_) => match copy(folder, name, &kept) {
             Ok(()) => Before::Kept(kept),
-            Err(_) => Before::Unknown,
+            Err(_) => {
+                // Half a copy is no way back.
+                let _ = sys::unlinkat(folder, &kept, AtFlags::empty());
+                Before::Unknown
+            }
         },
     }
 }
@@ -302,7 +296,8 @@ fn copy(folder: &OwnedFd, name: &str, to: &str) -> io::Result<()> {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let mut to = File::from(sys::openat(folder, to, write, Mode::from_raw_mode(0o666))?);
-    io::copy(&mut from, &mut to).map(drop)
+    io::copy(&mut from, &mut to)?;
+    to.sync_all()
 }
 
 /// Puts a file where nothing may stand; false where something does.

@@ -193,3 +193,23 @@ fn a_dry_run_makes_nothing_of_a_broken_cache() {
         .exits(0)
         .counts("opened", 3);
 }
+
+#[test]
+fn a_noarch_without_an_index_is_named_when_another_subdir_is_indexed() {
+    let scene = Scene::of_three();
+    scene.index(&["--subdir", "linux-64"]).exits(0);
+    assert!(
+        scene.exists("channel/noarch/repodata.json"),
+        "every channel has it"
+    );
+    scene.remove("channel/noarch/repodata.json");
+    scene.remove("channel/noarch/repodata.json.zst");
+    let spec = PackageSpec::new("n", "1.0", "0").subdir("noarch");
+    scene.put(&spec, Format::Conda);
+    let run = scene.index(&["--subdir", "linux-64"]).exits(0);
+    run.says("noarch: it has packages and no index");
+    assert!(
+        !scene.exists("channel/noarch/repodata.json"),
+        "it would leave them out"
+    );
+}

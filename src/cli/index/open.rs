@@ -12,7 +12,7 @@ use crate::cli::out;
 use crate::error::Error;
 use crate::package::Format;
 use crate::record::hex;
-use crate::storage::{Item, LocalStorage, Lock, LockMode, Nowhere, Storage};
+use crate::storage::{LocalStorage, Lock, LockMode, Nowhere, Storage};
 
 /// The file of the cache in its folder.
 const CACHE_FILE: &str = "cache.db";
@@ -73,12 +73,11 @@ pub fn demand_channel(source: &LocalStorage) -> Result<(), Error> {
         .and_then(|name| name.to_str())
         .and_then(SubdirName::standard);
     let Some(name) = name else { return Ok(()) };
-    let is_package = |item: &Item| {
-        item.name
-            .to_str()
-            .is_some_and(|name| Format::of(name).is_some())
-    };
-    if source.list("")?.iter().any(is_package) {
+    if source
+        .list("")?
+        .iter()
+        .any(|item| Format::of_os(&item.name).is_some())
+    {
         let folder = source.root().display();
         return Err(Error::Usage(format!(
             "{folder} is the subdir {name} of a channel, as it seems; name the channel's folder, which holds it, and --subdir {name} for it alone"
