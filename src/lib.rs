@@ -8,7 +8,7 @@
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
 //! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify): the order of the steps, and the threads |
 //! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`repodata`], [`publish`], [`report`], [`progress`], [`signing_log`] |
-//! | floor | [`storage`], [`cache`], [`keys`], [`record`], [`json`], [`error`] |
+//! | floor | [`storage`], [`cache`], [`keys`], [`record`], [`version`], [`json`], [`error`] |
 //!
 //! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
 //!
@@ -45,6 +45,7 @@ pub mod signature;
 pub mod signing_log;
 pub mod storage;
 pub mod verify;
+pub mod version;
 
 /// Runs the command line of this process; what it returns is the exit status of the contract.
 pub fn run() -> std::process::ExitCode {
