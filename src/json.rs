@@ -16,6 +16,9 @@ const MAX_DEPTH: usize = 64;
 /// whole document.
 const MAX_INTEGER_DIGITS: usize = 4_300;
 
+/// The most values in a text that [`parse_small`] reads. Real metadata has a thousand.
+const MAX_VALUES: usize = 250_000;
+
 /// The members of a JSON object. UTF-8 sorts bytewise as its code points do.
 pub type Object = BTreeMap<String, Json>;
 
@@ -51,6 +54,9 @@ pub enum JsonError {
     /// Arrays and objects nested too deep.
     #[error("it is nested more than {MAX_DEPTH} deep")]
     TooDeep,
+    /// More values than anything of its kind has; in memory each takes many times its text.
+    #[error("it has more than {MAX_VALUES} values")]
+    TooMany,
     /// A number that clients can't read.
     #[error("the number {0} is out of range")]
     Number(String),
@@ -75,6 +81,19 @@ pub fn parse(bytes: &[u8]) -> Result<Json, JsonError> {
     value(serde_json::from_str::<&RawValue>(text)?, 0)
 }
 
+/// Reads one document that somebody may have made to fill the memory: metadata of one package.
+///
+/// # Errors
+/// As [`parse`], and when it holds too many values.
+pub fn parse_small(bytes: &[u8]) -> Result<Json, JsonError> {
+    // Each value but the first follows one of these; those within texts are counted too, which hurts nobody.
+    let starts = bytes.iter().filter(|b| matches!(b, b',' | b'[' | b'{'));
+    if starts.count() > MAX_VALUES {
+        return Err(JsonError::TooMany);
+    }
+    parse(bytes)
+}
+
 /// Each level is cut into the texts of its members first: serde_json would turn a big integer into a
 /// float, while a text keeps it.
 fn value(raw: &RawValue, depth: usize) -> Result<Json, JsonError> {
@@ -84,13 +103,16 @@ fn value(raw: &RawValue, depth: usize) -> Result<Json, JsonError> {
     let text = raw.get();
     Ok(match text.as_bytes().first() {
         Some(b'{') => {
-            let members: Members<'_> = serde_json::from_str(text)?;
-            let members = members.0.into_iter();
-            Json::Object(
-                members
-                    .map(|(key, raw)| Ok((key, value(raw, depth.saturating_add(1))?)))
-                    .collect::<Result<_, JsonError>>()?,
-            )
+            let Members(members) = serde_json::from_str(text)?;
+            let mut object = Object::new();
+            for (key, raw) in members {
+                if object.contains_key(&key) {
+                    let key = key.escape_debug();
+                    return Err(JsonError::Syntax(format!("duplicate key \"{key}\"")));
+                }
+                object.insert(key, value(raw, depth.saturating_add(1))?);
+            }
+            Json::Object(object)
         }
         Some(b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(text)?;
@@ -109,8 +131,9 @@ fn value(raw: &RawValue, depth: usize) -> Result<Json, JsonError> {
     })
 }
 
-/// The members of one object, each still a text; a key that stands twice is an error.
-struct Members<'a>(BTreeMap<String, &'a RawValue>);
+/// The members of one object in their order, each value still a text. A key may stand twice here.
+#[derive(Debug, Default)]
+pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -121,15 +144,9 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 f.write_str("an object")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = BTreeMap::new();
-                while let Some((key, raw)) = map.next_entry::<String, &RawValue>()? {
-                    if members.contains_key(&key) {
-                        let key = key.escape_debug();
-                        return Err(serde::de::Error::custom(format_args!(
-                            "duplicate key \"{key}\""
-                        )));
-                    }
-                    members.insert(key, raw);
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
                 }
                 Ok(Members(members))
             }
@@ -176,6 +193,11 @@ fn python_float(float: f64) -> String {
 }
 
 impl Json {
+    /// A number of that value; `None` for infinities and what is not a number.
+    pub fn float(value: f64) -> Option<Json> {
+        value.is_finite().then(|| Json::Number(python_float(value)))
+    }
+
     /// A string's text; `None` for every other value.
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -301,6 +323,16 @@ pub fn write_string(out: &mut String, text: &str) {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn metadata_of_too_many_values_is_refused() {
+        let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
+        assert!(matches!(
+            parse_small(many.as_bytes()),
+            Err(JsonError::TooMany)
+        ));
+        assert!(parse(many.as_bytes()).is_ok() && parse_small(b"[0,{}]").is_ok());
+    }
 
     #[test]
     fn numbers_are_pythons() {

@@ -8,7 +8,7 @@
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
 //! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify): the order of the steps, and the threads |
 //! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`repodata`], [`publish`], [`report`], [`progress`], [`signing_log`] |
-//! | floor | [`storage`], [`cache`], [`keys`], [`record`], [`version`], [`match_spec`], [`json`], [`error`] |
+//! | floor | [`storage`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`error`] |
 //!
 //! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
 //!
@@ -29,6 +29,7 @@
 pub mod cache;
 pub mod channel;
 pub mod cli;
+pub mod details;
 pub mod error;
 pub mod index;
 pub mod json;
