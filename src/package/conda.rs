@@ -5,8 +5,9 @@ use std::io::{self, BufRead, Read};
 
 use crc32fast::Hasher as Crc32;
 
+use super::documents::Collected;
 use super::error::show;
-use super::info::{Part, Search, decoded_cap};
+use super::info::{Look, Part, Search, decoded_cap};
 use super::source::{ReadAt, Source};
 use super::zip::{self, ZipMember};
 use super::{Note, PackageError};
@@ -39,25 +40,35 @@ impl Role {
     }
 }
 
-/// Takes `info/index.json` out of a source that stands at its first byte. `stem` is the file's own.
-pub(super) fn index_json<F: ReadAt + ?Sized>(
+/// Takes `info/index.json` and the documents beside it out of a source that stands at its first byte. `stem` is the file's own.
+pub(super) fn search<F: ReadAt + ?Sized>(
     source: &mut Source<'_, F>,
     stem: &str,
     notes: &mut Vec<Note>,
-) -> Result<Vec<u8>, PackageError> {
+) -> Result<(Vec<u8>, Collected), PackageError> {
     let check = source.check_archives();
     let members = zip::members(source.tail(), source.size())?;
     require_roles(&members, check, notes)?;
     compare_stems(&members, stem, notes);
     let mut search = Search::new(check, source.cancelled());
+    read_members(source, &members, &mut search)?;
+    search.finish()
+}
+
+/// Reads all members, in the order in which they stand in the file, to their ends.
+pub(super) fn read_members<F: ReadAt + ?Sized>(
+    source: &mut Source<'_, F>,
+    members: &[ZipMember],
+    look: &mut impl Look,
+) -> Result<(), PackageError> {
     let mut position = 0u64;
-    for member in &members {
+    for member in members {
         let mut counted = Counted {
             source: &mut *source,
             count: &mut position,
         };
         zip::read_local_header(&mut counted, member)?;
-        read_member(source, member, &mut search)?;
+        read_member(source, member, look)?;
         position = position.saturating_add(member.size);
         let mut counted = Counted {
             source: &mut *source,
@@ -66,10 +77,10 @@ pub(super) fn index_json<F: ReadAt + ?Sized>(
         let at = *counted.count;
         zip::read_descriptor(&mut counted, at, member)?;
     }
-    search.finish()
+    Ok(())
 }
 
-fn require_roles(
+pub(super) fn require_roles(
     members: &[ZipMember],
     check: bool,
     notes: &mut Vec<Note>,
@@ -112,14 +123,15 @@ fn compare_stems(members: &[ZipMember], stem: &str, notes: &mut Vec<Note>) {
 fn read_member<F: ReadAt + ?Sized>(
     source: &mut Source<'_, F>,
     member: &ZipMember,
-    search: &mut Search<'_>,
+    look: &mut impl Look,
 ) -> Result<(), PackageError> {
     let check = source.check_archives();
     let role = Role::of(&member.name);
     if check && role == Role::Other {
         require_tame(&member.name)?;
     }
-    if !check && matches!(role, Role::Pkg | Role::Other) {
+    let decoded = look.everywhere() && role == Role::Pkg;
+    if !check && !decoded && matches!(role, Role::Pkg | Role::Other) {
         return source.skip(member.size);
     }
     let mut data = Data {
@@ -129,8 +141,8 @@ fn read_member<F: ReadAt + ?Sized>(
     };
     match role {
         Role::Metadata => read_metadata(&mut data)?,
-        Role::Info => decode(&mut data, Part::Info, search)?,
-        Role::Pkg => decode(&mut data, Part::Pkg, search)?,
+        Role::Info => decode(&mut data, Part::Info, look)?,
+        Role::Pkg => decode(&mut data, Part::Pkg, look)?,
         Role::Other => {}
     }
     if data.finish()? != member.crc32 {
@@ -144,14 +156,14 @@ fn read_member<F: ReadAt + ?Sized>(
 fn decode(
     data: &mut Data<'_, impl BufRead>,
     part: Part,
-    search: &mut Search<'_>,
+    look: &mut impl Look,
 ) -> Result<(), PackageError> {
     let cap = decoded_cap(data.left);
     let mut decoder = zstd::Decoder::with_buffer(data).map_err(|error| explain(&error))?;
     decoder
         .window_log_max(WINDOW_LOG)
         .map_err(|error| explain(&error))?;
-    search.look_through(part, Explained(decoder), cap)
+    look.look_through(part, Explained(decoder), cap)
 }
 
 fn read_metadata(data: &mut Data<'_, impl BufRead>) -> Result<(), PackageError> {

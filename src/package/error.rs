@@ -181,6 +181,26 @@ pub enum PackageError {
         /// The member.
         member: String,
     },
+    /// A member that is looked for, by way of `..` or `/`.
+    #[error("has a member under another spelling than its own: `{member}`")]
+    Misspelt {
+        /// How it is spelt.
+        member: String,
+    },
+    /// A member that is looked for is no regular file.
+    #[error("has a member `{member}` that is {kind}, not a regular file")]
+    MemberNotAFile {
+        /// The member.
+        member: String,
+        /// `a symbolic link` and the like.
+        kind: &'static str,
+    },
+    /// The members that are looked for are too large together.
+    #[error("has more than {limit} bytes in the members that are looked for")]
+    MembersTooLarge {
+        /// The cap, in bytes.
+        limit: u64,
+    },
     /// Two members of one name.
     #[error("has two members `{member}`")]
     DuplicateMember {

@@ -1,4 +1,4 @@
-//! The search for `info/index.json` in a package's tar stream. Owns where the search stops, the caps on members
+//! The search for `info/index.json`, and the documents beside it, in a package's tar stream. Owns where the search stops, the caps on members
 //! and on what is decompressed, and the rules for names; must not know how the stream is compressed.
 
 use std::collections::HashSet;
@@ -6,9 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tar::EntryType;
-
 use super::PackageError;
+use super::documents::{Collected, Kind};
 use super::error::show;
 use super::members::{Member, Members};
 
@@ -20,7 +19,7 @@ const INFO_CAP: u64 = 64 * MIB;
 /// The most members that are held against each other, at 9 to 18 bytes each.
 const MEMBERS_CAP: usize = 1_000_000;
 /// How much is decoded at a time.
-const DECODED_CHUNK: usize = 64 * 1024;
+pub(super) const DECODED_CHUNK: usize = 64 * 1024;
 
 /// Which part of a package a tar stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +39,26 @@ pub(super) fn decoded_cap(compressed: u64) -> u64 {
         .clamp(256 * MIB, 64 * 1024 * MIB)
 }
 
+/// What looks through the tar streams of a package.
+pub(super) trait Look {
+    /// Whether it needs the pkg part of a `.conda` even where archives are not checked.
+    fn everywhere(&self) -> bool;
+
+    /// Looks through a decoder's output, which may have `cap` bytes.
+    fn look_through(
+        &mut self,
+        part: Part,
+        decoder: impl Read,
+        cap: u64,
+    ) -> Result<(), PackageError>;
+}
+
 /// One package's search, over one tar stream or two.
 pub(super) struct Search<'a> {
     check: bool,
     cancelled: &'a AtomicBool,
     index_json: Option<Vec<u8>>,
+    collected: Collected,
     seen: HashSet<u64>,
     state: RandomState,
 }
@@ -55,6 +69,7 @@ impl<'a> Search<'a> {
             check,
             cancelled,
             index_json: None,
+            collected: Collected::default(),
             seen: HashSet::new(),
             state: RandomState::new(),
         }
@@ -82,7 +97,11 @@ impl<'a> Search<'a> {
             }
             match name.place() {
                 Place::Index => self.take_index(part, &member, &name, &mut members)?,
-                Place::Info => require_size(&member, INFO_CAP)?,
+                Place::Document(kind) if part == Part::Info => {
+                    member.require_size(INFO_CAP)?;
+                    self.collected.take(kind, &member, &mut members)?;
+                }
+                Place::Document(_) | Place::Info => member.require_size(INFO_CAP)?,
                 Place::Outside if self.index_json.is_some() && !self.check => return Ok(()),
                 Place::Root | Place::Outside => {}
             }
@@ -94,9 +113,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The bytes of `info/index.json`.
-    pub(super) fn finish(self) -> Result<Vec<u8>, PackageError> {
-        self.index_json.ok_or(PackageError::MissingIndex)
+    /// The bytes of `info/index.json`, and the documents beside it.
+    pub(super) fn finish(self) -> Result<(Vec<u8>, Collected), PackageError> {
+        let index_json = self.index_json.ok_or(PackageError::MissingIndex)?;
+        Ok((index_json, self.collected))
     }
 
     fn take_index(
@@ -114,18 +134,22 @@ impl<'a> Search<'a> {
                 member: show(&member.path),
             });
         }
-        if let Some(kind) = unfit(member) {
+        if let Some(kind) = member.unfit() {
             return Err(PackageError::IndexNotAFile { kind });
         }
         if self.index_json.is_some() {
             return Err(PackageError::TwoIndexes);
         }
-        require_size(member, INDEX_CAP)?;
+        member.require_size(INDEX_CAP)?;
         self.index_json = Some(members.read_body()?);
         Ok(())
     }
 
-    fn check_member(&mut self, member: &Member, name: &Name<'_>) -> Result<(), PackageError> {
+    pub(super) fn check_member(
+        &mut self,
+        member: &Member,
+        name: &Name<'_>,
+    ) -> Result<(), PackageError> {
         // Of index.json there is more to say than this; see `take_index`.
         if name.place() == Place::Index {
             return Ok(());
@@ -151,29 +175,18 @@ impl<'a> Search<'a> {
     }
 }
 
-fn require_size(member: &Member, limit: u64) -> Result<(), PackageError> {
-    if member.size <= limit {
-        return Ok(());
+impl Look for Search<'_> {
+    fn everywhere(&self) -> bool {
+        false
     }
-    Err(PackageError::MemberTooLarge {
-        member: show(&member.path),
-        size: member.size,
-        limit,
-    })
-}
 
-/// Why a member is not a plain file, if it is not.
-fn unfit(member: &Member) -> Option<&'static str> {
-    match member.kind {
-        _ if member.path.ends_with(b"/") => Some("a folder"),
-        _ if member.sparse => Some("a sparse file"),
-        EntryType::Regular | EntryType::Continuous => None,
-        EntryType::Directory => Some("a folder"),
-        EntryType::Symlink => Some("a symbolic link"),
-        EntryType::Link => Some("a hard link"),
-        EntryType::Char | EntryType::Block => Some("a device"),
-        EntryType::Fifo => Some("a FIFO"),
-        _ => Some("something else"),
+    fn look_through(
+        &mut self,
+        part: Part,
+        decoder: impl Read,
+        cap: u64,
+    ) -> Result<(), PackageError> {
+        Search::look_through(self, part, decoder, cap)
     }
 }
 
@@ -183,22 +196,24 @@ enum Place {
     /// The package's folder itself.
     Root,
     Index,
-    /// `info` or in it.
+    /// One of the documents in `info/` that are taken.
+    Document(Kind),
+    /// `info` or elsewhere in it.
     Info,
     Outside,
 }
 
 /// A member's name, resolved as a file system would.
-struct Name<'n> {
-    parts: Vec<&'n [u8]>,
+pub(super) struct Name<'n> {
+    pub(super) parts: Vec<&'n [u8]>,
     /// Absolute, or above the package's folder at some point.
-    leaves: bool,
+    pub(super) leaves: bool,
     /// Has a `..` in it.
-    climbs: bool,
+    pub(super) climbs: bool,
 }
 
 impl<'n> Name<'n> {
-    fn of(path: &'n [u8]) -> Name<'n> {
+    pub(super) fn of(path: &'n [u8]) -> Name<'n> {
         let mut name = Name {
             parts: Vec::new(),
             leaves: path.starts_with(b"/"),
@@ -221,18 +236,18 @@ impl<'n> Name<'n> {
         match self.parts.as_slice() {
             [] => Place::Root,
             [b"info", b"index.json"] => Place::Index,
-            [b"info", ..] => Place::Info,
+            [b"info", rest @ ..] => Kind::of(rest).map_or(Place::Info, Place::Document),
             _ => Place::Outside,
         }
     }
 }
 
 /// A decoder's output, up to a cap, until the run is cancelled.
-struct Capped<'a, R> {
-    decoder: R,
-    cancelled: &'a AtomicBool,
-    left: u64,
-    cap: u64,
+pub(super) struct Capped<'a, R> {
+    pub(super) decoder: R,
+    pub(super) cancelled: &'a AtomicBool,
+    pub(super) left: u64,
+    pub(super) cap: u64,
 }
 
 impl<R: Read> Read for Capped<'_, R> {
@@ -256,7 +271,7 @@ mod tests {
 
     #[test]
     fn names_resolve_as_a_file_system_would() {
-        use Place::{Index, Info, Outside, Root};
+        use Place::{Document, Index, Info, Outside, Root};
         for (path, place, leaves) in [
             ("info/index.json", Index, false),
             ("./info/index.json", Index, false),
@@ -265,6 +280,9 @@ mod tests {
             ("lib/../info/index.json", Index, false),
             ("info/../../x/info/index.json", Outside, true),
             ("info", Info, false),
+            ("./info/recipe/meta.yaml", Document(Kind::Recipe), false),
+            ("info/about.json", Document(Kind::About), false),
+            ("info/test/about.json", Info, false),
             ("info/", Info, false),
             ("info/index.json/x", Info, false),
             ("info/../lib", Outside, false),

@@ -8,6 +8,7 @@ use std::io::BufRead;
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::PackageError;
+use super::error::show;
 
 const BLOCK: u64 = 512;
 /// Long names and PAX records of one member may take this many bytes each.
@@ -23,6 +24,35 @@ pub(super) struct Member {
     pub(super) size: u64,
     /// The body is a map and pieces, not the file itself.
     pub(super) sparse: bool,
+}
+
+impl Member {
+    /// Demands that the body has at most so many bytes.
+    pub(super) fn require_size(&self, limit: u64) -> Result<(), PackageError> {
+        if self.size <= limit {
+            return Ok(());
+        }
+        Err(PackageError::MemberTooLarge {
+            member: show(&self.path),
+            size: self.size,
+            limit,
+        })
+    }
+
+    /// Why it is not a plain file, if it is not.
+    pub(super) fn unfit(&self) -> Option<&'static str> {
+        match self.kind {
+            _ if self.path.ends_with(b"/") => Some("a folder"),
+            _ if self.sparse => Some("a sparse file"),
+            EntryType::Regular | EntryType::Continuous => None,
+            EntryType::Directory => Some("a folder"),
+            EntryType::Symlink => Some("a symbolic link"),
+            EntryType::Link => Some("a hard link"),
+            EntryType::Char | EntryType::Block => Some("a device"),
+            EntryType::Fifo => Some("a FIFO"),
+            _ => Some("something else"),
+        }
+    }
 }
 
 /// A tar stream; a short one is an error everywhere.
@@ -109,6 +139,21 @@ impl<R: BufRead> Members<R> {
             self.body = self.body.saturating_sub(count as u64);
         }
         Ok(bytes)
+    }
+
+    /// Bytes that come next of the current member's body; 0 at its end.
+    pub(super) fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, PackageError> {
+        if self.body == 0 || buffer.is_empty() {
+            return Ok(0);
+        }
+        let ready = self.fill(self.body)?;
+        let count = ready.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), ready.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.input.consume(count);
+        self.body = self.body.saturating_sub(count as u64);
+        Ok(count)
     }
 
     /// Reads on to the end of the stream, so that its decoder checks all of it. Gives the number of bytes

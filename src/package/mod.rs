@@ -1,12 +1,16 @@
-//! One package file, read once: its digests, its size and the raw bytes of its `info/index.json`. Owns what
+//! One package file, read once: its digests, its size and the raw bytes of its `info/index.json`
+//! and the documents beside it. Owns what
 //! a package archive may look like and how much of it is decoded; must not know channels, signatures, the
 //! cache, or what stands in `index.json`.
 
 mod conda;
 mod digest;
+mod documents;
 mod error;
+mod files;
 mod info;
 mod members;
+mod paths;
 mod sniff;
 mod source;
 mod tar_bz2;
@@ -22,7 +26,9 @@ use std::fs::File;
 use std::sync::atomic::AtomicBool;
 
 pub use digest::Digests;
+pub use documents::Documents;
 pub use error::PackageError;
+pub use files::{FileCaps, files};
 use source::{ReadAt, Source};
 
 /// The two archive formats of CEP 35.
@@ -72,6 +78,8 @@ pub struct Package {
     pub digests: Digests,
     /// The bytes of `info/index.json`, at most 16 MiB, not looked into.
     pub index_json: Vec<u8>,
+    /// What stands beside it.
+    pub documents: Documents,
     /// What is odd about the archive, but no reason to refuse it.
     pub notes: Vec<Note>,
 }
@@ -89,6 +97,13 @@ pub enum Note {
         /// How many.
         bytes: u64,
     },
+    /// A member of `info/` from which nothing is taken, and why.
+    PassedOver {
+        /// The member.
+        member: String,
+        /// Why, as a clause whose subject is the member.
+        why: String,
+    },
     /// The `.conda` file has no `pkg-….tar.zst`, so it installs nothing.
     NoPackageMember,
 }
@@ -101,6 +116,12 @@ impl fmt::Display for Note {
             }
             Note::TrailingBytes { bytes } => {
                 write!(f, "has {bytes} bytes behind the end of its archive")
+            }
+            Note::PassedOver { member, why } => {
+                write!(
+                    f,
+                    "has a member `{member}` that {why}; nothing is taken from it"
+                )
             }
             Note::NoPackageMember => write!(f, "has no pkg-….tar.zst member"),
         }
@@ -171,13 +192,16 @@ fn read_from<F: ReadAt + ?Sized>(
     let mut source = Source::with_tail(file, size, options)?;
     sniff::require(format, source.peek()?)?;
     let mut notes = Vec::new();
-    let index_json = match format {
-        Format::TarBz2 => tar_bz2::index_json(&mut source, &mut notes)?,
-        Format::Conda => conda::index_json(&mut source, format.stem(file_name), &mut notes)?,
+    let (index_json, collected) = match format {
+        Format::TarBz2 => tar_bz2::search(&mut source, &mut notes)?,
+        Format::Conda => conda::search(&mut source, format.stem(file_name), &mut notes)?,
     };
+    let (documents, odd) = collected.finish();
+    notes.extend(odd);
     Ok(Package {
         digests: source.finish()?,
         index_json,
+        documents,
         notes,
     })
 }

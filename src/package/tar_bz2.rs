@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read};
 
 use bzip2::bufread::BzDecoder;
 
+use super::documents::Collected;
 use super::info::{Part, Search, decoded_cap};
 use super::source::{ReadAt, Source};
 use super::{Note, PackageError};
@@ -13,11 +14,11 @@ const PART: &str = "in its bzip2 data";
 /// The 48 bits that stand before the checksum at the end of a stream (the digits of √π).
 const END_OF_STREAM: u64 = 0x1772_4538_5090;
 
-/// Takes `info/index.json` out of a source that stands at its first byte.
-pub(super) fn index_json<F: ReadAt + ?Sized>(
+/// Takes `info/index.json` and the documents beside it out of a source that stands at its first byte.
+pub(super) fn search<F: ReadAt + ?Sized>(
     source: &mut Source<'_, F>,
     notes: &mut Vec<Note>,
-) -> Result<Vec<u8>, PackageError> {
+) -> Result<(Vec<u8>, Collected), PackageError> {
     let check = source.check_archives();
     let trailing = bytes_behind(source.tail())?;
     if trailing > 0 {
@@ -35,7 +36,7 @@ pub(super) fn index_json<F: ReadAt + ?Sized>(
 /// How many bytes stand behind the last stream, by the file's last bytes alone: so a file that was cut off is
 /// known without decoding it. (One that was cut off exactly between two streams is not: its tar stream then ends early,
 /// which is seen when it is decoded to there.)
-fn bytes_behind(tail: &[u8]) -> Result<u64, PackageError> {
+pub(super) fn bytes_behind(tail: &[u8]) -> Result<u64, PackageError> {
     let short = tail
         .len()
         .checked_sub(16)
@@ -79,7 +80,7 @@ fn begins_stream(bytes: &[u8]) -> bool {
 }
 
 /// All streams as one.
-struct Streams<R> {
+pub(super) struct Streams<R> {
     /// `None` behind the last stream.
     decoder: Option<BzDecoder<R>>,
     /// Refuse what follows the last stream; clients ignore it.
@@ -87,7 +88,7 @@ struct Streams<R> {
 }
 
 impl<R: BufRead> Streams<R> {
-    fn new(input: R, strict: bool) -> Self {
+    pub(super) fn new(input: R, strict: bool) -> Self {
         Streams {
             decoder: Some(BzDecoder::new(input)),
             strict,

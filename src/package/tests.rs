@@ -954,3 +954,98 @@ fn another_reader_of_zip_agrees() {
         }
     }
 }
+
+#[test]
+fn documents_beside_the_index_are_taken() {
+    let paths = br#"{"paths":[{"_path":"etc/conda/activate.d/a.sh"}]}"#;
+    // Longer than what is held at once.
+    let filler = format!(r#"{{"_path":"lib/{}"}}"#, "x".repeat(100));
+    let long = format!(
+        r#"{{"paths":[{}{{"_path":"bin/.a-pre-unlink.sh"}}]}}"#,
+        format!("{filler},").repeat(20_000)
+    );
+    let tar = |paths: &[u8]| {
+        index_alone()
+            .file("info/about.json", b"{}")
+            .file("./info/run_exports.json", b"{\"weak\":[]}")
+            .file("info/recipe/meta.yaml", b"source: {}")
+            .file("info/recipe/meta.yaml.rendered", b"another")
+            .file("info/test/about.json", b"no")
+            .file("info/paths.json", paths)
+    };
+    for (paths, activate, pre_unlink) in [(&paths[..], true, false), (long.as_bytes(), false, true)]
+    {
+        for (name, bytes) in [
+            (BZ2, tar(paths).file("lib/x", b"").bz2()),
+            (CONDA, Zip::with_info(tar(paths)).bytes()),
+        ] {
+            let package = read(&bytes, name, false).unwrap();
+            let documents = package.documents;
+            assert_eq!(documents.about_json.as_deref(), Some(&b"{}"[..]));
+            let run_exports = documents.run_exports_json.as_deref();
+            assert_eq!(run_exports, Some(&b"{\"weak\":[]}"[..]));
+            assert_eq!(documents.recipe.as_deref(), Some(&b"source: {}"[..]));
+            assert_eq!(documents.install.activate, activate, "{name}");
+            assert_eq!(documents.install.pre_unlink, pre_unlink, "{name}");
+            assert!(package.notes.is_empty());
+        }
+    }
+}
+
+#[test]
+fn documents_that_are_not_what_they_should_be() {
+    let large = vec![b' '; 1_048_577];
+    for (what, tar, says) in [
+        (
+            "about",
+            index_alone().file("info/about.json", &large),
+            "about.json` that has 1048577 bytes",
+        ),
+        (
+            "link",
+            index_alone().member("info/paths.json", b'2', 0, b""),
+            "that is a symbolic link",
+        ),
+        (
+            "paths",
+            index_alone().file("info/paths.json", b"{"),
+            "can't be read",
+        ),
+        (
+            "long paths",
+            index_alone().file("info/paths.json", &large),
+            "can't be read",
+        ),
+    ] {
+        let package = read(&tar.bz2(), BZ2, false).unwrap();
+        assert_eq!(package.documents, Documents::default(), "{what}");
+        let notes: Vec<String> = package.notes.iter().map(ToString::to_string).collect();
+        assert!(
+            notes.len() == 1 && notes[0].contains(says),
+            "{what}: {notes:?}"
+        );
+    }
+    let twice = |name: &str| index_alone().file(name, b"{}").file(name, b"{}");
+    for (tar, says) in [
+        (
+            twice("info/run_exports.json"),
+            "has two members `info/run_exports.json`",
+        ),
+        (twice("info/paths.json"), "has two members"),
+        (
+            index_alone().member("info/run_exports.json", b'2', 0, b""),
+            "that is a symbolic link",
+        ),
+        (
+            index_alone().file("info/run_exports.json", &large),
+            "1048576 are allowed",
+        ),
+    ] {
+        let error = read(&tar.bz2(), BZ2, false).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+fn index_alone() -> Tar {
+    Tar::default().file("info/index.json", INDEX)
+}
