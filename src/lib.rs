@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
 //! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify): the order of the steps, and the threads |
-//! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`repodata`], [`publish`], [`report`], [`progress`], [`signing_log`] |
+//! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`publish`], [`report`], [`progress`], [`signing_log`] |
 //! | floor | [`storage`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`error`] |
 //!
 //! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
@@ -26,6 +26,7 @@
 //! # Seams
 //! [`storage::Storage`], [`cache::Cache`] and [`signature::Signer`]: one to four methods each, synchronous.
 
+pub mod attestation;
 pub mod cache;
 pub mod channel;
 pub mod cli;
