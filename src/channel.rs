@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
+use crate::attestation;
 use crate::package::Format;
 use crate::record::is_deceptive;
 use crate::sidecar;
@@ -216,7 +217,7 @@ impl Channel {
         if count > 0 {
             let folder = folder.escape_debug();
             self.warnings.push(format!(
-                "{folder}: {count} packages in a folder that has no subdir's name are not indexed; take them with --subdir '{folder}'"
+                "{folder}: packages in a folder that has no subdir's name are not indexed ({count} of them); take them with --subdir '{folder}'"
             ));
         }
     }
@@ -309,6 +310,14 @@ impl Subdir {
                 "{path}{}: a signature without its package",
                 sidecar::SUFFIX
             ));
+        }
+        let lists = self.others.keys().filter(|name| {
+            let package = name.strip_suffix(attestation::SUFFIX);
+            package.is_some_and(|it| Format::of(it).is_some() && !names.contains(it))
+        });
+        for list in lists {
+            let path = self.name.path_of(&list.escape_debug().to_string());
+            warnings.push(format!("{path}: attestations without their package"));
         }
     }
 

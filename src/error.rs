@@ -75,6 +75,9 @@ pub enum Error {
     /// The compressor failed.
     #[error("can't compress an index file: {0}")]
     Compress(io::Error),
+    /// The feed could not be printed.
+    #[error("can't make rss.xml: {0}")]
+    Feed(io::Error),
     /// A record's text is not JSON.
     #[error("an index that was made can't be printed: {0}; remove the cache and run again")]
     Print(JsonError),
@@ -85,6 +88,26 @@ pub enum Error {
         path: String,
         /// What is wrong with it.
         cause: crate::record::RecordError,
+    },
+    /// A record that is no JSON can't be told in MessagePack.
+    #[error(
+        "{path}: the record can't be put into a shard: {cause}; remove the cache and run again, and where its file is gone, run without --update-only"
+    )]
+    Shard {
+        /// The package.
+        path: String,
+        /// What is wrong with it.
+        cause: JsonError,
+    },
+    /// Repodata patches that can't be had or used.
+    #[error("{path}: can't {operation}: {cause}")]
+    Patches {
+        /// Where they come from.
+        path: String,
+        /// What was being done.
+        operation: String,
+        /// Why it failed, and what to do.
+        cause: String,
     },
     /// A file that was named on the command line.
     #[error("{path}: can't {operation}: {cause}")]
@@ -105,6 +128,24 @@ pub enum Error {
         path: String,
         /// The line, counted from 1.
         line: usize,
+    },
+    /// A file that was looked at changed before it was used.
+    #[error("{path}: changed while the channel was indexed; run again when it is at rest")]
+    Unsteady {
+        /// The file.
+        path: String,
+    },
+    /// A list of versions for `current_repodata.json` that isn't one.
+    #[error(
+        "{path}, line {line}: {cause}; write names, and for each a list of versions in quotes, as in `python: [\"3.9\", \"3.10\"]`"
+    )]
+    Pins {
+        /// The file.
+        path: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        cause: String,
     },
     /// Words on the command line that don't go together.
     #[error("{0}")]

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
 //! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify): the order of the steps, and the threads |
-//! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`publish`], [`report`], [`progress`], [`signing_log`] |
+//! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`patch`], [`publish`], [`report`], [`progress`], [`signing_log`] |
 //! | floor | [`storage`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`error`] |
 //!
 //! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
@@ -37,6 +37,7 @@ pub mod json;
 pub mod keys;
 pub mod match_spec;
 pub mod package;
+pub mod patch;
 pub mod progress;
 pub mod publish;
 pub mod record;

@@ -7,22 +7,16 @@ use crate::error::Error;
 use crate::repodata::IndexFile;
 use crate::storage::{Change, Links, Storage, StorageError};
 
-/// What has to be done so that the files stand as they should; nothing where they do already.
+/// What has to be done so that a file stands as it should; `None` where it does already.
 ///
 /// # Errors
 /// When a file that stands there can't be read, or a twin can't be compressed.
-pub fn changes(storage: &dyn Storage, files: &[IndexFile]) -> Result<Vec<Change>, Error> {
-    let mut changes = Vec::new();
-    for file in files {
-        changes.extend(change(storage, file)?);
-    }
-    Ok(changes)
-}
-
-fn change(storage: &dyn Storage, file: &IndexFile) -> Result<Option<Change>, Error> {
+pub fn change(storage: &dyn Storage, file: &IndexFile) -> Result<Option<Change>, Error> {
     let path = file.path.clone();
     Ok(match (&file.content, standing(storage, file)?) {
-        (None, Standing::Absent) | (Some(_), Standing::Right) => None,
+        (None, Standing::Absent | Standing::Folder) | (Some(_), Standing::Right) => None,
+        // A folder can't be replaced by a file, and may hold somebody's work.
+        (Some(_), Standing::Folder) => return Err(StorageError::NotAFile(path).into()),
         (None, _) => Some(Change::Remove { path }),
         (Some(content), _) => Some(Change::Write {
             path,
@@ -31,10 +25,63 @@ fn change(storage: &dyn Storage, file: &IndexFile) -> Result<Option<Change>, Err
     })
 }
 
+/// What stands in an index file's place.
+#[derive(Debug)]
+pub enum Existing {
+    /// Nothing.
+    Absent,
+    /// A file, with its content.
+    File(Vec<u8>),
+    /// A link, a folder, something special, or a file that is too large to be an index file.
+    Odd,
+}
+
+impl Existing {
+    /// The content of a file; what is odd is as good as nothing, where it will be replaced.
+    pub fn file(self) -> Option<Vec<u8>> {
+        match self {
+            Existing::File(content) => Some(content),
+            Existing::Absent | Existing::Odd => None,
+        }
+    }
+}
+
+/// What stands in an index file's place, read as long as it has at most `cap` bytes; never through a link.
+///
+/// # Errors
+/// When it can't be read.
+pub fn existing(storage: &dyn Storage, path: &str, cap: u64) -> Result<Existing, Error> {
+    let (file, stat) = match storage.open(path, Links::Refuse) {
+        Ok(opened) => opened,
+        Err(StorageError::Link(_) | StorageError::NotAFile(_) | StorageError::Outside(_)) => {
+            return Ok(Existing::Odd);
+        }
+        Err(error) if error.is_absent() || error.is_no_folder() => return Ok(Existing::Absent),
+        Err(error) => return Err(error.into()),
+    };
+    if stat.size > cap {
+        return Ok(Existing::Odd);
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(cap).read_to_end(&mut bytes);
+    read.map_err(|cause| unreadable(path, cause))?;
+    Ok(Existing::File(bytes))
+}
+
+fn unreadable(path: &str, cause: std::io::Error) -> StorageError {
+    StorageError::Io {
+        path: path.to_owned(),
+        operation: "read the index file that stands there",
+        cause,
+    }
+}
+
 /// What stands in a file's place.
 enum Standing {
     Absent,
     Right,
+    /// A folder, which is nobody's index file.
+    Folder,
     /// Other content, or a planted symbolic link or FIFO: replaced as such, never followed.
     Wrong,
 }
@@ -43,10 +90,9 @@ fn standing(storage: &dyn Storage, wanted: &IndexFile) -> Result<Standing, Error
     let path = &wanted.path;
     let (file, stat) = match storage.open(path, Links::Refuse) {
         Ok(opened) => opened,
-        Err(error) if error.is_absent() => return Ok(Standing::Absent),
-        // A folder can't be replaced by a file, and may hold somebody's work.
+        Err(error) if error.is_absent() || error.is_no_folder() => return Ok(Standing::Absent),
         Err(StorageError::NotAFile(_)) if storage.list(path).is_ok() => {
-            return Err(StorageError::NotAFile(path.clone()).into());
+            return Ok(Standing::Folder);
         }
         Err(StorageError::Link(_) | StorageError::NotAFile(_) | StorageError::Outside(_)) => {
             return Ok(Standing::Wrong);
@@ -62,14 +108,7 @@ fn standing(storage: &dyn Storage, wanted: &IndexFile) -> Result<Standing, Error
     }
     let mut bytes = Vec::new();
     let read = file.take(content.largest()).read_to_end(&mut bytes);
-    read.map_err(|cause| {
-        let (path, operation) = (path.clone(), "read the index file that stands there");
-        StorageError::Io {
-            path,
-            operation,
-            cause,
-        }
-    })?;
+    read.map_err(|cause| unreadable(path, cause))?;
     Ok(if content.is_in(&bytes) {
         Standing::Right
     } else {
@@ -81,9 +120,16 @@ fn standing(storage: &dyn Storage, wanted: &IndexFile) -> Result<Standing, Error
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::repodata::{Codec, Content};
+    use crate::repodata::{Codec, Content, Rank};
     use crate::storage::LocalStorage;
     use std::sync::Arc;
+
+    fn all(storage: &LocalStorage, files: &[IndexFile]) -> Result<Vec<Change>, Error> {
+        let changes = files
+            .iter()
+            .filter_map(|file| change(storage, file).transpose());
+        changes.collect()
+    }
 
     #[test]
     fn only_what_differs_is_written() {
@@ -91,6 +137,7 @@ mod tests {
         let storage = LocalStorage::open(root.path()).unwrap();
         let plain = Arc::new(b"{}".to_vec());
         let file = |path: &str, content| IndexFile {
+            rank: Rank::Kin,
             path: path.to_owned(),
             content,
         };
@@ -104,7 +151,7 @@ mod tests {
             ]
         };
         let run = |zst| {
-            let changes = changes(&storage, &wanted(zst)).unwrap();
+            let changes = all(&storage, &wanted(zst)).unwrap();
             let paths: Vec<String> = changes
                 .iter()
                 .map(|change| change.path().to_owned())
@@ -133,7 +180,7 @@ mod tests {
         assert!(!root.path().join("planted").exists());
         std::fs::create_dir(root.path().join("a.zst")).unwrap();
         assert!(
-            changes(&storage, &wanted(true)).is_err(),
+            all(&storage, &wanted(true)).is_err(),
             "a folder is not replaced"
         );
         std::fs::remove_dir(root.path().join("a.zst")).unwrap();

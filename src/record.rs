@@ -21,7 +21,10 @@ const DROPPED: [&str; 10] = [
 ];
 
 /// Keys that only an index may set: a package that brings them does not speak for the channel.
-const OF_THE_INDEX: [&str; 4] = [INDEXED_TIMESTAMP, SIG, SIGNATURE, "attestations_sha256"];
+const OF_THE_INDEX: [&str; 4] = [INDEXED_TIMESTAMP, SIG, SIGNATURE, ATTESTATIONS];
+
+/// SHA-256 of the list of attestations beside the package (CEP 50), in lower-case hex.
+pub const ATTESTATIONS: &str = "attestations_sha256";
 
 const INDEXED_TIMESTAMP: &str = "indexed_timestamp";
 const SIG: &str = "sig";
@@ -109,7 +112,7 @@ pub enum RecordError {
 }
 
 /// The largest value that clients take for seconds rather than milliseconds: 9999-12-31 (conda).
-const LAST_SECOND: i64 = 253_402_300_799;
+pub const LAST_SECOND: i64 = 253_402_300_799;
 
 impl Record {
     /// Makes a record of a package's `info/index.json` and its file's digests (lower-case hex) and size in bytes.
@@ -125,7 +128,7 @@ impl Record {
         md5: &str,
         size: u64,
     ) -> Result<(Record, Claims), RecordError> {
-        let Json::Object(mut fields) = json::parse(index_json)? else {
+        let Json::Object(mut fields) = json::parse_small(index_json)? else {
             return Err(RecordError::NotAnObject);
         };
         let claims = Claims::of(&fields)?;
@@ -289,7 +292,8 @@ impl Claims {
     }
 }
 
-fn milliseconds(timestamp: i64) -> i64 {
+/// A builder's time in Unix milliseconds, whether it is in seconds or milliseconds (conda tells them apart so).
+pub fn milliseconds(timestamp: i64) -> i64 {
     if (0..=LAST_SECOND).contains(&timestamp) {
         timestamp.saturating_mul(1_000)
     } else {
@@ -309,13 +313,21 @@ fn required<'a>(fields: &'a Object, key: &'static str) -> Result<&'a str, Record
             expected: "a string of at least one character",
         });
     }
-    match text
-        .chars()
-        .find(|c| is_deceptive(*c) || matches!(c, '/' | '\\'))
-    {
+    match unfit(text) {
         Some(character) => Err(RecordError::Character { key, character }),
         None => Ok(text),
     }
+}
+
+/// The first character that can't stand in a name, version or build.
+fn unfit(text: &str) -> Option<char> {
+    text.chars()
+        .find(|c| is_deceptive(*c) || matches!(c, '/' | '\\'))
+}
+
+/// Whether a text can be a name, version, build or subdir.
+pub fn may_name(text: &str) -> bool {
+    !text.is_empty() && unfit(text).is_none()
 }
 
 /// Characters that don't show, or change how what follows them shows: controls, white space, line
@@ -340,6 +352,12 @@ pub fn hex(bytes: &[u8]) -> String {
         .iter()
         .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
         .collect()
+}
+
+/// Whether a text is a SHA-256 as records and file names have it: lower-case hex.
+pub fn is_sha256(text: &str) -> bool {
+    let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    text.len() == 64 && text.bytes().all(lower_hex)
 }
 
 #[cfg(test)]

@@ -5,8 +5,13 @@ use std::fmt::{self, Display, Write as _};
 
 use serde::Serialize;
 
+use crate::patch::{PackageKeys, PatchReport};
+
 /// How many names of a kind are shown before the rest is only counted.
 const SHOWN: usize = 20;
+
+/// The most characters of a message.
+const MESSAGE: usize = 2_000;
 
 /// What one run of `index` did, or would do.
 #[derive(Debug, Default, Serialize)]
@@ -36,8 +41,12 @@ pub struct Report {
     pub unverified: Vec<String>,
     /// Packages that were left out.
     pub refused: Vec<Refused>,
-    /// Files that were written or removed, packages' signatures aside.
+    /// What patches changed, for each subdir that has any.
+    pub patches: Vec<PatchReport>,
+    /// Files that were written, packages' signatures aside; the shards of a subdir as one.
     pub files: Vec<String>,
+    /// Files that were deleted.
+    pub deleted: Vec<String>,
     /// What an operator should know.
     pub warnings: Vec<String>,
     /// Seconds from start to end.
@@ -119,15 +128,23 @@ impl Report {
             list.sort();
             *count = list.len();
         }
+        for one in &mut self.refused {
+            shorten(&mut one.reason);
+        }
         self.refused.sort_by(|a, b| a.package.cmp(&b.package));
         self.counts.refused = self.refused.len();
+    }
+
+    /// Makes warnings fit to be read: packages may bring texts of any length.
+    pub fn shorten_warnings(&mut self) {
+        self.warnings.iter_mut().for_each(shorten);
     }
 
     /// The report for a person. With `all`, long lists are shown whole.
     pub fn text(&self, all: bool) -> String {
         let mut out = String::new();
         let whole_if = |shown: bool| {
-            if all {
+            if all || (shown && self.dry_run) {
                 usize::MAX
             } else if shown {
                 SHOWN
@@ -135,7 +152,7 @@ impl Report {
                 0
             }
         };
-        let lists: [(&str, &[String], usize); 8] = [
+        let lists: [(&str, &[String], usize); 9] = [
             ("refused", &self.refusals(), whole_if(true)),
             (
                 "added",
@@ -148,6 +165,7 @@ impl Report {
             ("unsigned", &self.unsigned, whole_if(true)),
             ("unverified", &self.unverified, whole_if(true)),
             ("written", &self.files, whole_if(self.dry_run)),
+            ("deleted", &self.deleted, whole_if(self.dry_run)),
         ];
         for (word, names, limit) in lists {
             let planned = self.dry_run || (self.not_published.is_some() && word != "refused");
@@ -157,6 +175,9 @@ impl Report {
                 word.to_owned()
             };
             list(&mut out, limit, &title, names);
+        }
+        for patches in &self.patches {
+            describe(&mut out, patches, whole_if(true));
         }
         // Writing into a String can't fail.
         let _ = write!(out, "{}", self.summary());
@@ -175,6 +196,15 @@ impl Report {
     }
 }
 
+/// Cuts off what nobody reads.
+fn shorten(text: &mut String) {
+    let end = text.char_indices().nth(MESSAGE).map(|(at, _)| at);
+    if let Some(end) = end {
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
 /// A titled list of at most `limit` names; nothing where there are none to show.
 fn list(out: &mut String, limit: usize, title: &str, names: &[String]) {
     if names.is_empty() || limit == 0 {
@@ -186,6 +216,62 @@ fn list(out: &mut String, limit: usize, title: &str, names: &[String]) {
     }
     if let Some(more @ 1..) = names.len().checked_sub(limit) {
         let _ = writeln!(out, "  and {more} more (-v or --json lists them)");
+    }
+}
+
+/// What the patches of one subdir did.
+fn describe(out: &mut String, patches: &PatchReport, limit: usize) {
+    let _ = writeln!(
+        out,
+        "patched {} by {}: {} changed, {} revoked, {} removed, {} not there",
+        patches.subdir,
+        patches.source,
+        patches.changed.len(),
+        patches.revoked.len(),
+        patches.removed.len(),
+        patches.unmatched.len()
+    );
+    let named = |list: &[PackageKeys]| -> Vec<String> {
+        let lines = list.iter();
+        lines
+            .map(|one| format!("{}: {}", one.package, one.keys.join(", ")))
+            .collect()
+    };
+    for (title, names, limit) in [
+        // Of a large channel these are thousands, and all is well with them.
+        (
+            "changed",
+            named(&patches.changed),
+            limit.saturating_sub(SHOWN),
+        ),
+        (
+            "revoked",
+            patches.revoked.clone(),
+            limit.saturating_sub(SHOWN),
+        ),
+        (
+            "removed by a patch",
+            patches.removed.clone(),
+            limit.saturating_sub(SHOWN),
+        ),
+        (
+            "not there",
+            patches.unmatched.clone(),
+            limit.saturating_sub(SHOWN),
+        ),
+        (
+            "mean nothing in instructions",
+            patches.unknown.clone(),
+            limit,
+        ),
+        ("can't be patched so", named(&patches.ignored), limit),
+        (
+            "can't be read, and so not patched",
+            patches.unreadable.clone(),
+            limit,
+        ),
+    ] {
+        list(out, limit, title, &names);
     }
 }
 
@@ -223,11 +309,16 @@ impl Display for Summary<'_> {
             (Some(why), false) => writeln!(f, "nothing was published: {why} ({seconds:.2} s)"),
             (Some(why), true) => writeln!(f, "nothing would be published: {why} ({seconds:.2} s)"),
             (None, _) => {
-                let files = plural(self.0.files.len(), "file");
-                match (self.0.files.is_empty(), self.0.dry_run) {
-                    (true, _) => writeln!(f, "the index is up to date ({seconds:.2} s)"),
-                    (false, true) => writeln!(f, "would write {files} ({seconds:.2} s)"),
-                    (false, false) => writeln!(f, "published {files} in {seconds:.2} s"),
+                let (written, deleted) = (self.0.files.len(), self.0.deleted.len());
+                let files = match (written, deleted) {
+                    (_, 0) => format!("{} written", plural(written, "file")),
+                    (0, _) => format!("{} deleted", plural(deleted, "file")),
+                    _ => format!("{} written, {deleted} deleted", plural(written, "file")),
+                };
+                match (written.saturating_add(deleted), self.0.dry_run) {
+                    (0, _) => writeln!(f, "the index is up to date ({seconds:.2} s)"),
+                    (_, true) => writeln!(f, "would publish: {files} ({seconds:.2} s)"),
+                    (_, false) => writeln!(f, "published: {files} ({seconds:.2} s)"),
                 }
             }
         }

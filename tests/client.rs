@@ -23,6 +23,8 @@ mod conda;
 mod http;
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/python.rs"]
+mod python;
 #[path = "support/shared.rs"]
 mod shared;
 

@@ -6,6 +6,7 @@ mod sqlite;
 
 use std::collections::HashMap;
 
+use crate::details::Details;
 use crate::keys::{Fingerprint, KeyName};
 use crate::record::Record;
 use crate::storage::Stat;
@@ -73,6 +74,8 @@ pub struct Remembered {
     pub indexed_timestamp: i64,
     /// Its signature, where a valid one was found or made.
     pub signature: Option<Checked>,
+    /// The list of attestations beside it (CEP 50), where one was checked.
+    pub attestations: Option<Attested>,
 }
 
 /// What reading a package's bytes gives.
@@ -82,6 +85,8 @@ pub struct Facts {
     pub sha256: [u8; 32],
     /// Its metadata.
     pub record: Record,
+    /// What other index files say of it.
+    pub details: Details,
     /// How its metadata contradicts its place, where it does.
     pub mismatch: Option<String>,
     /// Whether the whole archive was decoded (`--check-archives`).
@@ -99,6 +104,15 @@ pub struct Checked {
     pub fingerprint: Fingerprint,
     /// The signature, in base64.
     pub value: String,
+}
+
+/// A list of attestations that was held against the package's name and digest, and names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attested {
+    /// The `.sigs` file that was read.
+    pub stat: Stat,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
 }
 
 /// What went wrong with the cache.

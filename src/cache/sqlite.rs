@@ -8,13 +8,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::place::{make_private, put_aside, trusted};
-use super::{Cache, CacheError, Checked, Entry, Facts, Remembered};
+use super::{Attested, Cache, CacheError, Checked, Entry, Facts, Remembered};
+use crate::details::Details;
 use crate::keys::{Fingerprint, KeyName};
 use crate::record::Record;
 use crate::storage::Stat;
 
 /// Rises with every change of the schema or of what a column means.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE package (
@@ -24,15 +25,19 @@ const SCHEMA: &str = "
         indexed_timestamp INTEGER NOT NULL,
         sig_size INTEGER, sig_mtime INTEGER, sig_inode INTEGER, sig_ctime INTEGER,
         sig_key TEXT, sig_fingerprint TEXT, sig_value TEXT,
+        details TEXT NOT NULL,
+        sigs_size INTEGER, sigs_mtime INTEGER, sigs_inode INTEGER, sigs_ctime INTEGER, sigs_sha256 BLOB,
         checksum INTEGER NOT NULL,
         PRIMARY KEY (subdir, name)
     ) WITHOUT ROWID;";
 
 const LOAD: &str = "SELECT name, size, mtime, inode, ctime, sha256, record, mismatch, decoded, indexed_timestamp,
-    sig_size, sig_mtime, sig_inode, sig_ctime, sig_key, sig_fingerprint, sig_value, checksum FROM package WHERE subdir = ?1";
+    sig_size, sig_mtime, sig_inode, sig_ctime, sig_key, sig_fingerprint, sig_value, details,
+    sigs_size, sigs_mtime, sigs_inode, sigs_ctime, sigs_sha256, checksum FROM package WHERE subdir = ?1";
 
 const STORE: &str = "INSERT OR REPLACE INTO package VALUES
-    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+     ?20, ?21, ?22, ?23, ?24, ?25)";
 
 /// A cache in a file of its own, mode 0600 in a folder of 0700.
 #[derive(Debug)]
@@ -131,6 +136,8 @@ impl Cache for SqliteCache {
             {
                 let sig = entry.signature.as_ref();
                 let sig_stat = sig.map(|sig| sig.stat);
+                let sigs = entry.attestations.as_ref();
+                let sigs_stat = sigs.map(|sigs| sigs.stat);
                 statement
                     .execute(params![
                         subdir,
@@ -151,6 +158,12 @@ impl Cache for SqliteCache {
                         sig.map(|sig| sig.key.as_str()),
                         sig.map(|sig| sig.fingerprint.to_string()),
                         sig.map(|sig| sig.value.as_str()),
+                        entry.facts.details.stored(),
+                        sigs_stat.map(|stat| stat.size.cast_signed()),
+                        sigs_stat.map(|stat| stat.mtime),
+                        sigs_stat.map(|stat| stat.inode.cast_signed()),
+                        sigs_stat.map(|stat| stat.ctime),
+                        sigs.map(|sigs| sigs.sha256),
                         checksum(name, entry),
                     ])
                     .map_err(&fail)?;
@@ -197,15 +210,21 @@ fn remembered(row: &Row<'_>) -> Option<(String, Remembered)> {
         record: Record::from_stored(row.get(6).ok()?).ok()?,
         mismatch: row.get(7).ok()?,
         decoded: row.get(8).ok()?,
+        details: Details::from_stored(&row.get::<_, String>(17).ok()?)?,
     };
+    let attestations = stat(18).and_then(|stat| {
+        let sha256 = row.get(22).ok()?;
+        Some(Attested { stat, sha256 })
+    });
     let name: String = row.get(0).ok()?;
     let entry = Remembered {
         stat: stat(1)?,
         facts,
         indexed_timestamp: row.get(9).ok()?,
         signature,
+        attestations,
     };
-    let sound = row.get::<_, u32>(17).ok()? == checksum(&name, &entry);
+    let sound = row.get::<_, u32>(23).ok()? == checksum(&name, &entry);
     sound.then_some((name, entry))
 }
 
@@ -216,12 +235,15 @@ fn checksum(name: &str, entry: &Remembered) -> u32 {
         facts,
         indexed_timestamp,
         signature,
+        attestations,
     } = entry;
     let mut hash = crc32fast::Hasher::new();
     hash.update(format!("{name}\n{stat:?}\n{indexed_timestamp}\n").as_bytes());
     hash.update(&facts.sha256);
     hash.update(facts.record.stored().as_bytes());
     hash.update(format!("\n{:?}\n{}\n", facts.mismatch, facts.decoded).as_bytes());
+    hash.update(facts.details.stored().as_bytes());
+    hash.update(format!("\n{attestations:?}\n").as_bytes());
     if let Some(Checked {
         stat,
         key,
@@ -346,12 +368,15 @@ mod tests {
             record,
             mismatch: signed.then(|| "why".to_owned()),
             decoded: signed,
+            details: Details::default(),
         };
+        let sha256 = [9; 32];
         let known = Remembered {
             stat,
             facts,
             indexed_timestamp: 42,
             signature,
+            attestations: signed.then_some(Attested { stat, sha256 }),
         };
         Entry {
             subdir: "noarch".to_owned(),
@@ -425,6 +450,8 @@ mod tests {
             "sig_value = 'BBBB'",
             "sha256 = zeroblob(32)",
             "mismatch = NULL",
+            "details = 'text_prefix' || details",
+            "sigs_sha256 = zeroblob(32)",
         ] {
             cache
                 .store(&[entry("a", 1, true), entry("b", 2, false)])

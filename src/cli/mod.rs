@@ -38,6 +38,7 @@ A folder that is called like a command is given as ./keygen, or to `index`.";
 #[derive(Debug, Parser)]
 #[command(
     version,
+    args_override_self = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
@@ -75,6 +76,7 @@ mod status {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
+    options::allow_many_files();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

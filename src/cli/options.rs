@@ -1,12 +1,15 @@
 //! What several verbs share: flags of keys and signing, threads, how much is said, and stopping on a
 //! signal.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::status;
@@ -75,7 +78,7 @@ pub struct SigningOptions {
 #[derive(Debug, Clone, Args)]
 pub struct Threads {
     /// Threads that read and sign [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", alias = "max-parallel", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -141,6 +144,41 @@ pub fn signing_log(signing: &SigningOptions, dry_run: bool) -> Result<Option<Sig
         Some(path) if dry_run => SigningLog::check(path).map(|()| None),
         Some(path) => SigningLog::open(path).map(Some),
     }
+}
+
+/// The text of a file that the operator named, which may be a pipe.
+///
+/// # Errors
+/// When it can't be read, is no text in UTF-8, or has more than `most` bytes.
+pub fn read_text(path: &Path, most: u64, operation: &'static str) -> Result<String, Error> {
+    let fail = |cause| Error::File {
+        path: path.display().to_string(),
+        operation,
+        cause,
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(fail)?;
+    let read = file.take(most.saturating_add(1)).read_to_string(&mut text);
+    let read = u64::try_from(read.map_err(fail)?).unwrap_or(u64::MAX);
+    if read > most {
+        let why = format!("it has more than {most} bytes");
+        return Err(fail(std::io::Error::other(why)));
+    }
+    Ok(text)
+}
+
+/// Lets the process hold as many files open as it may at most: publishing holds the folders of all subdirs.
+pub fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum;
+    // Where that is forbidden, the run goes as far as it gets.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: most,
+            ..limit
+        },
+    );
 }
 
 /// A flag that SIGINT and SIGTERM set; a second one ends the process at once.

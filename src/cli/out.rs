@@ -5,6 +5,9 @@ use std::io::{ErrorKind, Write as _};
 
 use crate::error::Error;
 
+/// The most characters of an error.
+const MESSAGE: usize = 8_000;
+
 /// A line, or several, of what was asked for.
 ///
 /// # Errors
@@ -39,7 +42,10 @@ pub fn warning(text: &str) {
 
 /// An error.
 pub fn error(text: &str) {
-    message(&format!("error: {text}"));
+    // Texts of any length may be quoted in it.
+    let shown: String = text.chars().take(MESSAGE).collect();
+    let cut = if shown.len() < text.len() { "…" } else { "" };
+    message(&format!("error: {shown}{cut}"));
 }
 
 /// Escapes what could move the cursor or hide text.

@@ -4,11 +4,13 @@
 use std::sync::atomic::AtomicBool;
 
 use super::Config;
+use super::attest::is_gone;
 use super::judge::{self, Evidence, Refusal, SigState, Verdict};
+use super::places::Places;
 use super::read::{Unread, vanished};
-use super::shelf::{Places, Shelf};
+use super::shelf::Shelf;
 use super::signing_key::SigningKey;
-use crate::cache::{Checked, Facts, Remembered};
+use crate::cache::{Attested, Checked, Facts, Remembered};
 use crate::channel::PackageFile;
 use crate::error::Error;
 use crate::keys::{KeyName, Keyring};
@@ -77,6 +79,9 @@ pub enum Standing {
     },
 }
 
+/// The list of attestations beside a package, or why it does not hold.
+type Attestation = Result<Option<Attested>, String>;
+
 /// What a first look at a package gives.
 pub enum Surveyed {
     /// Everything is known; it needs not be opened.
@@ -107,15 +112,16 @@ impl Examiner<'_> {
         };
         let facts = known.facts.clone();
         let signature = self.signature(shelf, file, &facts, known.signature.as_ref());
-        match self.verdict(shelf, file, &facts, signature) {
+        let attestations = self.attestations(shelf, file, &facts, known.attestations.as_ref());
+        match self.verdict(shelf, file, &facts, signature, &attestations) {
             // A signature is made only over bytes that were read.
             Verdict::Sign => Surveyed::ToRead(stat.size),
             verdict => {
-                let news = !matches!(&verdict, Verdict::Keep(checked) if known.signature.as_ref() == Some(checked));
                 // What was read stays what is remembered: with `--stat mtime-size` the file that lies
                 // there now may be another one, which nobody has read.
-                let mut examined = self.conclude(shelf, file, known.stat, facts, verdict);
-                examined.news = news && (examined.known.as_ref() != Some(known));
+                let mut examined =
+                    self.conclude(shelf, file, known.stat, facts, attestations, verdict);
+                examined.news = examined.known.as_ref() != Some(known);
                 Surveyed::Settled(Box::new(examined))
             }
         }
@@ -139,15 +145,15 @@ impl Examiner<'_> {
         let remembered = shelf
             .known
             .get(&file.name)
-            .filter(|known| known.facts.sha256 == facts.sha256);
-        let remembered = remembered
-            .and_then(|known| known.signature.as_ref())
-            .filter(|_| !self.config.rehash);
-        let signature = self.signature(shelf, file, &facts, remembered);
+            .filter(|known| known.facts.sha256 == facts.sha256 && !self.config.rehash);
+        let checked = remembered.and_then(|known| known.signature.as_ref());
+        let signature = self.signature(shelf, file, &facts, checked);
+        let attested = remembered.and_then(|known| known.attestations.as_ref());
+        let attestations = self.attestations(shelf, file, &facts, attested);
         let replaces = signature != SigState::Absent;
-        let verdict = self.verdict(shelf, file, &facts, signature);
+        let verdict = self.verdict(shelf, file, &facts, signature, &attestations);
         let sign = verdict == Verdict::Sign;
-        let mut examined = self.conclude(shelf, file, stat, facts, verdict);
+        let mut examined = self.conclude(shelf, file, stat, facts, attestations, verdict);
         if sign {
             self.sign(&mut examined, replaces)?;
         }
@@ -171,6 +177,7 @@ impl Examiner<'_> {
         file: &PackageFile,
         facts: &Facts,
         signature: SigState,
+        attestations: &Attestation,
     ) -> Verdict {
         // A published record without a digest vouches for nothing.
         let sha256 = hex(&facts.sha256);
@@ -183,6 +190,7 @@ impl Examiner<'_> {
                 .is_some_and(|published| !same(published)),
             mismatch: facts.mismatch.as_deref(),
             signature,
+            attestations: attestations.as_ref().err().map(String::as_str),
         };
         judge::judge(evidence, &self.config.policy)
     }
@@ -245,6 +253,7 @@ impl Examiner<'_> {
         file: &PackageFile,
         stat: Stat,
         facts: Facts,
+        attestations: Attestation,
         verdict: Verdict,
     ) -> Examined {
         let sha256 = hex(&facts.sha256);
@@ -254,6 +263,7 @@ impl Examiner<'_> {
             facts,
             indexed_timestamp,
             signature: None,
+            attestations: attestations.unwrap_or_default(),
         };
         let standing = match verdict {
             Verdict::Keep(checked) => {
@@ -266,12 +276,21 @@ impl Examiner<'_> {
             Verdict::Refuse(refusal) => Err(refusal),
         };
         let mut warnings = Vec::new();
+        if known.attestations.is_none() && standing.is_ok() && is_gone(shelf, file) {
+            let path = file.path();
+            warnings.push(format!(
+                "{path}: the list of attestations that its record named is gone, and so its record names none now"
+            ));
+        }
         let published = shelf
             .published
             .records
             .get(&file.name)
             .and_then(|record| record.sha256.as_ref());
-        if !shelf.published.by_sigindex && published.is_some_and(|published| *published != sha256) {
+        if !shelf.published.by_sigindex
+            && standing.is_ok()
+            && published.is_some_and(|published| *published != sha256)
+        {
             let path = file.path();
             warnings.push(format!(
                 "{path}: the index had a stale SHA-256 of it, which is put right"

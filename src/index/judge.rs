@@ -72,6 +72,8 @@ pub struct Evidence<'a> {
     pub mismatch: Option<&'a str>,
     /// Its signature.
     pub signature: SigState,
+    /// Why the list of attestations beside it does not hold, where that is so.
+    pub attestations: Option<&'a str>,
 }
 
 /// What is done with a package.
@@ -135,13 +137,16 @@ pub enum Refusal {
     /// `--require-signed`
     #[error("it has no signature, and --require-signed is given")]
     Unsigned,
+    /// The list of attestations beside it.
+    #[error("its attestations do not hold: {0}")]
+    Attestations(String),
     /// `--sign-only`
     #[error("it has no signature, and the list of --sign-only {0}")]
     NotListed(&'static str),
 }
 
 /// The verdict on a package. Where several states fit, the order is: changed since it was published,
-/// invalid, unknown key (unreadable comes first of all, and never gets here).
+/// invalid, unknown key, attestations (unreadable comes first of all, and never gets here).
 pub fn judge(evidence: Evidence<'_>, policy: &Policy) -> Verdict {
     let Evidence {
         path,
@@ -149,6 +154,7 @@ pub fn judge(evidence: Evidence<'_>, policy: &Policy) -> Verdict {
         changed,
         mismatch,
         signature,
+        attestations,
     } = evidence;
     let replace = policy
         .replace
@@ -160,7 +166,7 @@ pub fn judge(evidence: Evidence<'_>, policy: &Policy) -> Verdict {
     if changed && !replace {
         return Verdict::Refuse(Refusal::Changed(path.to_owned()));
     }
-    match signature {
+    let verdict = match signature {
         SigState::Valid(_) if policy.resign && policy.signing.may_sign(path, sha256) => {
             Verdict::Sign
         }
@@ -176,6 +182,11 @@ pub fn judge(evidence: Evidence<'_>, policy: &Policy) -> Verdict {
         }
         SigState::Unknown { key, .. } => Verdict::Refuse(Refusal::UnknownKey(key)),
         SigState::Unusable(why) => Verdict::Refuse(Refusal::UnusableKey(why)),
+    };
+    match (verdict, attestations) {
+        (Verdict::Refuse(refusal), _) => Verdict::Refuse(refusal),
+        (_, Some(why)) => Verdict::Refuse(Refusal::Attestations(why.to_owned())),
+        (verdict, None) => verdict,
     }
 }
 
@@ -301,6 +312,7 @@ mod tests {
             changed,
             mismatch: None,
             signature,
+            attestations: None,
         };
         match judge(evidence, policy) {
             Verdict::Keep(_) => "keep".to_owned(),
@@ -396,6 +408,7 @@ mod tests {
             changed: false,
             mismatch: Some("why"),
             signature: SigState::Absent,
+            attestations: None,
         };
         assert!(matches!(
             judge(evidence(), &Policy::default()),
@@ -406,6 +419,28 @@ mod tests {
             ..Policy::default()
         };
         assert_eq!(judge(evidence(), &allow), Verdict::Sign);
+    }
+
+    #[test]
+    fn attestations_that_do_not_hold_refuse_what_nothing_else_does() {
+        let verdict = |signature, mismatch| {
+            let evidence = Evidence {
+                path: "noarch/a-1-0.conda",
+                sha256: &[7; 32],
+                changed: false,
+                mismatch,
+                signature,
+                attestations: Some("why"),
+            };
+            judge(evidence, &Policy::default())
+        };
+        let refused = Verdict::Refuse(Refusal::Attestations("why".to_owned()));
+        assert_eq!(verdict(valid(), None), refused);
+        assert_eq!(verdict(SigState::Absent, None), refused);
+        assert!(matches!(
+            verdict(valid(), Some("other")),
+            Verdict::Refuse(Refusal::Mismatch(_))
+        ));
     }
 
     #[test]

@@ -1,26 +1,39 @@
 //! THE STORY: a channel is walked, each new package is read once, made a record, signed, remembered, and
 //! the index is published. Owns the order of the steps and the threads; each step is another room's.
 
-mod assemble;
+mod attest;
 mod collect;
+mod documents;
 mod examine;
 mod judge;
+mod neighbours;
+mod outputs;
+mod patching;
+mod places;
 mod read;
+mod retired;
 mod run;
 mod shelf;
 mod signing_key;
+mod tally;
+mod told;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rayon::ThreadPool;
 
-use assemble::SigningKeys;
 use collect::Collector;
-use examine::Examiner;
+use documents::SigningKeys;
+use examine::{Examined, Examiner};
 pub use judge::{Policy, SignList, Signing};
+use neighbours::Neighbour;
+use outputs::Outputs;
+pub use patching::Patches;
+use patching::Prepared;
+pub use places::Places;
 use run::Run;
-pub use shelf::Places;
 use shelf::Shelf;
 pub use signing_key::SigningKey;
 
@@ -29,10 +42,13 @@ use crate::channel::Selection;
 use crate::error::Error;
 use crate::keys::Keyring;
 use crate::progress::Progress;
-use crate::repodata::Formats;
+use crate::repodata::{Formats, IndexFile, Pins};
 use crate::report::Report;
 use crate::signing_log::SigningLog;
-use crate::storage::Stat;
+use crate::storage::{Change, Stat};
+
+/// What stands in the path of every shard.
+const SHARDS_FOLDER: &str = "/shards/";
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
@@ -47,6 +63,12 @@ pub struct Config {
     pub min_bits: u32,
     /// Which index files are written.
     pub formats: Formats,
+    /// Where patches come from.
+    pub patches: Patches,
+    /// Versions that stay in `current_repodata.json` beside the newest.
+    pub pins: Pins,
+    /// How long shards stay that the index no longer names, in milliseconds.
+    pub keep_shards: i64,
     /// Leave the signatures themselves out of the records.
     pub detached: bool,
     /// Publish nothing when anything is refused.
@@ -123,13 +145,16 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
         progress,
         cancelled,
     } = tools;
-    let channel = shelf::walk(places, &config.selection)?;
-    let texts = shelf::published(places, &channel)?;
-    let shelves = shelf::shelves(channel.subdirs, &texts, places, cache)?;
+    let mut channel = shelf::walk(places, &config.selection)?;
+    let neighbours = neighbours::neighbours(config, places, &mut channel)?;
+    let told = shelf::told(places, &channel, pool)?;
+    let shelves = shelf::shelves(channel.subdirs, &told, places, cache, pool)?;
     if !config.dry_run {
-        let leftovers = shelves.iter().flat_map(Shelf::leftovers).collect();
-        places.target().apply(leftovers)?;
+        places.target().apply(shelf::leftovers(places, &shelves)?)?;
     }
+
+    let mut prepared = patching::prepare(config, places, &shelves)?;
+    channel.warnings.append(&mut prepared.warnings);
 
     let examiner = Examiner {
         config,
@@ -144,37 +169,118 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
         shelves: &shelves,
         pool,
     };
-    let examined = run.examine(Collector::new(places.target(), cache, log, config.dry_run))?;
+    let mut examined = run.examine(Collector::new(places.target(), cache, log, config.dry_run))?;
 
     progress.phase("making the index");
-    let mut report = assemble::report(config, channel.warnings, &shelves, &examined, places);
+    let twins = attest::twins(places, &shelves, &mut examined);
+    let mut report = tally::report(config, channel.warnings, &shelves, &examined, places);
     if report.not_published.is_none() {
-        let keys = SigningKeys {
-            keyring,
-            made_with: key.opened().map(|signer| signer.public_key()),
+        let made_with = key.opened().map(|signer| signer.public_key());
+        let making = Making {
+            config,
+            places,
+            shelves: &shelves,
+            examined: &examined,
+            twins,
+            keys: SigningKeys { keyring, made_with },
+            pool,
+            cancelled,
         };
-        let changes = assemble::changes(config, &shelves, &examined, &keys, places, pool)?;
-        if cancelled.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
+        let changes = making.changes(prepared, &neighbours, cache, &mut report)?;
         progress.phase("publishing");
-        report.files = changes
-            .iter()
-            .map(|change| change.path().to_owned())
-            .collect();
+        [report.files, report.deleted] = paths(&changes);
         if !config.dry_run {
             // One batch for all subdirs: where it fails in one, none is published.
             places.target().apply(changes)?;
             report.published = true;
-            forget(&shelves, cache, &mut report);
+            forget(config, &shelves, cache, &mut report);
         }
     }
+    report.shorten_warnings();
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
 }
 
+/// The second half of the story: from examined packages to files.
+struct Making<'a> {
+    config: &'a Config,
+    places: Places<'a>,
+    shelves: &'a [Shelf<'a>],
+    examined: &'a [Examined],
+    twins: Vec<IndexFile>,
+    keys: SigningKeys<'a>,
+    pool: &'a ThreadPool,
+    cancelled: &'a AtomicBool,
+}
+
+impl Making<'_> {
+    /// Records, then patches, then every file that follows from them.
+    fn changes(
+        self,
+        patches: Prepared<'_>,
+        neighbours: &[Neighbour],
+        cache: &mut dyn Cache,
+        report: &mut Report,
+    ) -> Result<Vec<Change>, Error> {
+        let Making {
+            config,
+            places,
+            shelves,
+            examined,
+            ..
+        } = self;
+        let documents =
+            documents::documents(config, places, shelves, examined, &self.keys, self.pool)?;
+        let (others, warnings) = neighbours::documents(places, neighbours, cache)?;
+        report.warnings.extend(warnings);
+        let (patched, reports) =
+            patching::patched(config, places, patches, documents, &others, self.cancelled)?;
+        report.patches = reports;
+        let outputs = Outputs {
+            config,
+            places,
+            shelves,
+            patched: &patched,
+            neighbours: &others,
+            twins: self.twins,
+            pool: self.pool,
+        };
+        let (changes, warnings) = outputs.changes()?;
+        report.warnings.extend(warnings);
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        Ok(changes)
+    }
+}
+
+/// What is written, and what is deleted, for the report. The shards of a subdir count as one: they are many, and a dry
+/// run can't know the names of those with signatures that it does not make.
+fn paths(changes: &[Change]) -> [Vec<String>; 2] {
+    let mut seen = HashSet::new();
+    let [mut written, mut deleted] = [Vec::new(), Vec::new()];
+    for change in changes {
+        let path = match change.path().split_once(SHARDS_FOLDER) {
+            Some((subdir, _)) => format!("{subdir}{SHARDS_FOLDER}"),
+            None => change.path().to_owned(),
+        };
+        let is_deleted = matches!(change, Change::Remove { .. });
+        if seen.insert((is_deleted, path.clone())) {
+            match is_deleted {
+                true => deleted.push(path),
+                false => written.push(path),
+            }
+        }
+    }
+    [written, deleted]
+}
+
 /// Lets the cache forget what is gone. The index is published by then, whatever becomes of the cache.
-fn forget(shelves: &[Shelf<'_>], cache: &mut dyn Cache, report: &mut Report) {
+fn forget(config: &Config, shelves: &[Shelf<'_>], cache: &mut dyn Cache, report: &mut Report) {
+    // Records that stay without their files need what is remembered of them.
+    if config.update_only {
+        return;
+    }
     for shelf in shelves {
         if let Err(error) = shelf.forget(cache) {
             report.warnings.push(error.to_string());

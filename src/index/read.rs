@@ -9,7 +9,8 @@ use super::examine::Examiner;
 use super::judge::Refusal;
 use crate::cache::Facts;
 use crate::channel::PackageFile;
-use crate::package::{self, PackageError, ReadOptions};
+use crate::details::{Details, Sources};
+use crate::package::{self, Documents, PackageError, ReadOptions};
 use crate::record::{Record, hex};
 use crate::storage::{Links, Stat};
 
@@ -50,11 +51,9 @@ impl Examiner<'_> {
         let (sha256, md5) = (hex(&digests.sha256), hex(&digests.md5));
         let (record, claims) = Record::new(&package.index_json, &sha256, &md5, digests.size)
             .map_err(|error| unreadable(error.to_string()))?;
-        let mut warnings: Vec<String> = package
-            .notes
-            .iter()
-            .map(|note| format!("{path}: {note}"))
-            .collect();
+        let (details, notes) = details(&package.documents).map_err(unreadable)?;
+        let notes = package.notes.iter().map(ToString::to_string).chain(notes);
+        let mut warnings: Vec<String> = notes.map(|note| format!("{path}: {note}")).collect();
         let ahead = |built: &i64| *built > self.config.now.saturating_add(CLOCK_SLACK);
         if claims.timestamp.as_ref().is_some_and(ahead) {
             warnings.push(format!(
@@ -64,6 +63,7 @@ impl Examiner<'_> {
         let facts = Facts {
             sha256: digests.sha256,
             record,
+            details,
             mismatch: claims.mismatch(file.stem(), file.subdir.as_str()),
             decoded: self.config.check_archives,
         };
@@ -89,6 +89,15 @@ impl Examiner<'_> {
             _ => Err(unsteady("it was replaced while it was read")),
         }
     }
+}
+
+fn details(documents: &Documents) -> Result<(Details, Vec<String>), String> {
+    let sources = Sources {
+        run_exports_json: documents.run_exports_json.as_deref(),
+        about_json: documents.about_json.as_deref(),
+        recipe: documents.recipe.as_deref(),
+    };
+    Details::read(&sources, documents.install).map_err(|error| error.to_string())
 }
 
 /// A package that was listed and is not there.

@@ -3,17 +3,19 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::panic::resume_unwind;
 
-use crate::cache::{Cache, Remembered};
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::places::Places;
+use super::told::Told;
+use crate::cache::{Cache, CacheError, Remembered};
 use crate::channel::{Channel, PackageFile, Selection, Subdir, SubdirName};
 use crate::error::Error;
-use crate::repodata::{Published, PublishedRecord};
-use crate::storage::{Change, Kind, Links, Storage, StorageError, is_left_over};
-
-/// The largest index that is read back, in bytes: many times that of the largest channels.
-const MAX_PUBLISHED: u64 = 4 << 30;
+use crate::repodata::shards::SHARDS;
+use crate::repodata::{Published, PublishedRecord, REPODATA};
+use crate::storage::{Change, Kind, Storage, is_left_over};
 
 /// One subdir.
 #[derive(Debug)]
@@ -24,26 +26,12 @@ pub struct Shelf<'a> {
     pub signed_in_target: BTreeSet<String>,
     /// Other files where this run writes.
     pub others_in_target: BTreeMap<String, Kind>,
+    /// What lies in the folder of shards where this run writes.
+    pub shards_in_target: BTreeMap<String, Kind>,
     /// What was published.
     pub published: Published<'a>,
     /// What earlier runs learnt.
     pub known: HashMap<String, Remembered>,
-}
-
-/// Where packages are read, and where everything is written; one folder unless `--output` is given.
-#[derive(Clone, Copy)]
-pub struct Places<'a> {
-    /// Where the packages lie.
-    pub source: &'a dyn Storage,
-    /// Where index files and signatures go; `None` when that is the same place.
-    pub output: Option<&'a dyn Storage>,
-}
-
-impl<'a> Places<'a> {
-    /// Where index files and signatures go.
-    pub fn target(&self) -> &'a dyn Storage {
-        self.output.unwrap_or(self.source)
-    }
 }
 
 /// Walks the channel; adds the subdirs that only the output has, and `noarch`, which every channel has.
@@ -53,7 +41,8 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
         Selection::Named(_) => {
             let noarch = SubdirName::noarch();
             let listed = channel.subdirs.iter().any(|subdir| subdir.name == noarch);
-            if !listed && published_texts(places, &noarch)?.is_empty() {
+            let path = noarch.path_of(REPODATA);
+            if !listed && places.target().stat(&path)?.is_none() {
                 match names_in(places.source, &noarch)?.packages.is_empty() {
                     true => channel.subdirs.push(Subdir::empty(noarch)),
                     false => channel.warnings.push(
@@ -72,7 +61,7 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
                 .filter_map(|item| SubdirName::standard(item.name.to_str()?))
             {
                 let listed = channel.subdirs.iter().any(|subdir| subdir.name == name);
-                if !listed && !published_texts(places, &name)?.is_empty() {
+                if !listed && !Told::of(places, &name)?.is_nothing() {
                     channel.subdirs.push(Subdir::empty(name));
                 }
             }
@@ -82,67 +71,78 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
 }
 
 /// What tells what was published, for each subdir of a channel.
-pub fn published(places: Places<'_>, channel: &Channel) -> Result<Vec<Texts>, Error> {
-    let subdirs = channel.subdirs.iter();
-    subdirs
-        .map(|subdir| published_texts(places, &subdir.name))
-        .collect()
+///
+/// # Errors
+/// When an index can't be read.
+pub fn told(places: Places<'_>, channel: &Channel, pool: &ThreadPool) -> Result<Vec<Told>, Error> {
+    let subdirs = channel.subdirs.par_iter();
+    pool.install(|| {
+        subdirs
+            .map(|subdir| Told::of(places, &subdir.name))
+            .collect()
+    })
 }
 
-/// Brings together what is known of each subdir.
+/// Brings together what is known of each subdir: the threads read what was published while this one asks the cache.
+///
+/// # Errors
+/// When an index is not of an index's form, or a folder or the cache can't be read.
 pub fn shelves<'a>(
     subdirs: Vec<Subdir>,
-    texts: &'a [Texts],
+    told: &'a [Told],
     places: Places<'_>,
     cache: &mut dyn Cache,
+    pool: &ThreadPool,
 ) -> Result<Vec<Shelf<'a>>, Error> {
-    let subdirs = subdirs.into_iter().zip(texts);
-    subdirs
-        .map(|(subdir, texts)| Shelf::new(subdir, places, texts, cache))
+    let (published, known) = std::thread::scope(|scope| {
+        let published = scope.spawn(|| -> Result<Vec<Published<'a>>, Error> {
+            pool.install(|| told.par_iter().map(Told::published).collect())
+        });
+        let known = subdirs
+            .iter()
+            .map(|subdir| cache.load(subdir.name.as_str()));
+        let known: Result<Vec<_>, CacheError> = known.collect();
+        let published = published
+            .join()
+            .unwrap_or_else(|panic| resume_unwind(panic));
+        (published, known)
+    });
+    let (published, known) = (published?, known?);
+    let all = subdirs.into_iter().zip(published).zip(known);
+    all.map(|((subdir, published), known)| Shelf::new(subdir, places, published, known))
         .collect()
 }
 
-/// The files, by path, that tell what was published in a subdir. An output that has none yet begins
-/// with what is published where the packages lie.
-fn published_texts(places: Places<'_>, subdir: &SubdirName) -> Result<Texts, Error> {
-    let texts = texts_in(places.target(), subdir)?;
-    if texts.is_empty() && places.output.is_some() {
-        return texts_in(places.source, subdir);
-    }
-    Ok(texts)
+/// What a run that was killed left behind where this one writes.
+///
+/// # Errors
+/// When the channel's folder can't be listed.
+pub fn leftovers(places: Places<'_>, shelves: &[Shelf<'_>]) -> Result<Vec<Change>, Error> {
+    let root = places.target().list("")?.into_iter();
+    let root = root
+        .filter(|item| item.kind == Kind::File)
+        .filter_map(|item| item.name.into_string().ok())
+        .filter(|name| is_left_over(name))
+        .map(|path| Change::Remove { path });
+    Ok(root
+        .chain(shelves.iter().flat_map(Shelf::leftovers))
+        .collect())
 }
 
-/// Paths and contents of index files.
-pub type Texts = Vec<(String, Vec<u8>)>;
-
-fn texts_in(storage: &dyn Storage, subdir: &SubdirName) -> Result<Texts, Error> {
-    let mut found = Vec::new();
-    for name in Published::FILES {
-        let path = subdir.path_of(name);
-        match storage.open(&path, Links::Refuse) {
-            Err(error) if error.is_absent() => {}
-            Err(error) => return Err(error.into()),
-            Ok((file, stat)) => {
-                let text = read_capped(file, stat.size).map_err(|cause| StorageError::Io {
-                    path: path.clone(),
-                    operation: "read the published index",
-                    cause,
-                })?;
-                found.push((path, text));
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn read_capped(file: File, size: u64) -> io::Result<Vec<u8>> {
-    if size > MAX_PUBLISHED {
-        let why = "it is too large for an index; remove it, or put the published one back";
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
-    }
-    let mut text = Vec::new();
-    file.take(MAX_PUBLISHED).read_to_end(&mut text)?;
-    Ok(text)
+fn names_of_shards(
+    storage: &dyn Storage,
+    subdir: &SubdirName,
+) -> Result<BTreeMap<String, Kind>, Error> {
+    let items = match storage.list(&subdir.path_of(SHARDS)) {
+        Ok(items) => items,
+        // A file of that name stands in the way of shards alone, and writing them says so.
+        Err(error) if error.is_absent() || error.is_no_folder() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let items = items.into_iter();
+    Ok(items
+        .filter_map(|item| Some((item.name.into_string().ok()?, item.kind)))
+        .collect())
 }
 
 fn names_in(storage: &dyn Storage, name: &SubdirName) -> Result<Subdir, Error> {
@@ -157,10 +157,9 @@ impl<'a> Shelf<'a> {
     fn new(
         mut subdir: Subdir,
         places: Places<'_>,
-        published: &'a Texts,
-        cache: &mut dyn Cache,
+        published: Published<'a>,
+        known: HashMap<String, Remembered>,
     ) -> Result<Shelf<'a>, Error> {
-        let published = Published::read(published)?;
         subdir.refuse_collisions(|name| published.records.contains_key(name));
         let target = match places.output {
             Some(output) => Cow::Owned(names_in(output, &subdir.name)?),
@@ -169,7 +168,8 @@ impl<'a> Shelf<'a> {
         Ok(Shelf {
             signed_in_target: target.signed.clone(),
             others_in_target: target.others.clone(),
-            known: cache.load(subdir.name.as_str())?,
+            shards_in_target: names_of_shards(places.target(), &subdir.name)?,
+            known,
             published,
             subdir,
         })
@@ -232,14 +232,16 @@ impl<'a> Shelf<'a> {
     }
 
     /// What a run that was killed left behind.
-    pub fn leftovers(&self) -> Vec<Change> {
-        let names = self
-            .others_in_target
-            .iter()
-            .filter(|(name, kind)| is_left_over(name) && **kind == Kind::File);
-        names
-            .map(|(name, _)| Change::Remove {
-                path: self.subdir.name.path_of(name),
+    fn leftovers(&self) -> Vec<Change> {
+        let shards = self.shards_in_target.iter();
+        let shards = shards.map(|(name, kind)| (format!("{SHARDS}/{name}"), name, kind));
+        let others = self.others_in_target.iter();
+        let others = others.map(|(name, kind)| (name.clone(), name, kind));
+        others
+            .chain(shards)
+            .filter(|(_, name, kind)| is_left_over(name) && **kind == Kind::File)
+            .map(|(path, ..)| Change::Remove {
+                path: self.subdir.name.path_of(&path),
             })
             .collect()
     }

@@ -1,5 +1,6 @@
 //! What an earlier run published. Owns reading an index back; must not judge what follows from it.
 
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +15,7 @@ use crate::keys::{Fingerprint, KeyName};
 /// Keys that other tools put into a published record, and that stay while the package is the same.
 const CARRIED: [&str; 2] = ["signatures", "attestations_sha256"];
 
-/// An index as it stands in the channel. Borrows the file's text.
+/// An index as it stands in the channel. Borrows the text of `repodata.json`, and owns what shards said.
 #[derive(Debug, Default)]
 pub struct Published<'a> {
     /// Whether sigindex wrote it: only then do its hashes bind.
@@ -31,7 +32,7 @@ pub struct Published<'a> {
 #[derive(Debug, Clone)]
 pub struct PublishedRecord<'a> {
     /// The record, as it stands.
-    pub text: &'a str,
+    pub text: Cow<'a, str>,
     /// The file's SHA-256, in lower-case hex.
     pub sha256: Option<String>,
     /// When an index first saw it, in Unix milliseconds (CEP 47).
@@ -48,6 +49,9 @@ struct Text<'a> {
     packages: HashMap<String, &'a RawValue>,
     #[serde(borrow, default, rename = "packages.conda")]
     packages_conda: HashMap<String, &'a RawValue>,
+    /// Records by extension and file name without it (CEP 48).
+    #[serde(borrow, default)]
+    v3: HashMap<String, HashMap<String, &'a RawValue>>,
     #[serde(borrow, default)]
     signatures: Option<&'a RawValue>,
 }
@@ -120,20 +124,53 @@ impl<'a> Published<'a> {
         Ok(told.unwrap_or_default())
     }
 
-    /// Where the two contradict each other, no digest is vouched for.
-    fn joined_with(mut self, other: Published<'a>) -> Published<'a> {
+    /// What both say. Where they contradict each other, no digest is vouched for.
+    pub fn joined_with(mut self, other: Published<'a>) -> Published<'a> {
         for (name, record) in other.records {
-            match self.records.entry(name) {
-                Entry::Vacant(vacant) => drop(vacant.insert(record)),
-                Entry::Occupied(mut known) if known.get().sha256 != record.sha256 => {
-                    known.get_mut().sha256 = None;
-                }
-                Entry::Occupied(_) => {}
-            }
+            self.add(name, record);
         }
         self.signing_keys.extend(other.signing_keys);
         self.signatures.extend(other.signatures);
         self
+    }
+
+    /// Adds a record. Where two of one name contradict each other, no digest is vouched for.
+    fn add(&mut self, name: String, record: PublishedRecord<'a>) {
+        match self.records.entry(name) {
+            Entry::Vacant(vacant) => drop(vacant.insert(record)),
+            Entry::Occupied(mut known) if known.get().sha256 != record.sha256 => {
+                known.get_mut().sha256 = None;
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+
+    /// What a shard index says of itself, and the records in its shards by file name, as JSON with hashes as
+    /// hex. For a channel without `repodata.json`.
+    ///
+    /// # Errors
+    /// When a record isn't a JSON object; `path`, that of the shard index, is named then.
+    pub fn from_shards(
+        path: &str,
+        info: &Object,
+        records: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Published<'a>, Error> {
+        let fail = |cause| Error::BrokenIndex {
+            path: path.to_owned(),
+            cause,
+        };
+        let info = Json::Object(info.clone()).compact();
+        let info: Info = object(info.as_bytes()).map_err(fail)?;
+        let mut published = Published {
+            by_sigindex: info.is_ours(),
+            signing_keys: info.signing_keys(),
+            ..Published::default()
+        };
+        for (name, text) in records {
+            let record = PublishedRecord::glance(Cow::Owned(text)).map_err(fail)?;
+            published.add(name, record);
+        }
+        Ok(published)
     }
 
     /// Reads an index.
@@ -146,42 +183,48 @@ impl<'a> Published<'a> {
             cause,
         };
         let text: Text<'a> = object(text).map_err(fail)?;
+        let third = text.v3.into_iter().flat_map(|(extension, records)| {
+            let named = move |stem| format!("{stem}.{extension}");
+            let records = records.into_iter();
+            records.map(move |(stem, raw)| (named(stem), raw))
+        });
         let records = text.packages.into_iter().chain(text.packages_conda);
         let signatures = text
             .signatures
             .and_then(|raw| json::parse(raw.get().as_bytes()).ok());
-        Ok(Published {
+        let mut published = Published {
             by_sigindex: text.info.is_ours(),
             signing_keys: text.info.signing_keys(),
-            records: records
-                .map(|(name, raw)| Ok((name, PublishedRecord::glance(raw.get())?)))
-                .collect::<Result<_, _>>()
-                .map_err(fail)?,
+            records: HashMap::new(),
             signatures: match signatures {
                 Some(Json::Object(signatures)) => signatures,
                 _ => Object::new(),
             },
-        })
+        };
+        for (name, raw) in records.chain(third) {
+            let record = PublishedRecord::glance(Cow::Borrowed(raw.get())).map_err(fail)?;
+            published.add(name, record);
+        }
+        Ok(published)
     }
 }
 
 impl<'a> PublishedRecord<'a> {
-    fn glance(text: &'a str) -> Result<PublishedRecord<'a>, serde_json::Error> {
-        let glance: Glance<'a> = object(text.as_bytes())?;
+    fn glance(text: Cow<'a, str>) -> Result<PublishedRecord<'a>, serde_json::Error> {
+        let glance: Glance<'_> = object(text.as_bytes())?;
         let carried = CARRIED
             .into_iter()
             .zip([glance.signatures, glance.attestations_sha256]);
+        let carried = carried.filter_map(|(key, raw)| {
+            Some((key.to_owned(), json::parse(raw?.get().as_bytes()).ok()?))
+        });
         Ok(PublishedRecord {
-            text,
             sha256: glance
                 .sha256
                 .and_then(|value| value.as_str().map(str::to_ascii_lowercase)),
             indexed_timestamp: glance.indexed_timestamp.and_then(|value| value.as_i64()),
-            carried: carried
-                .filter_map(|(key, raw)| {
-                    Some((key.to_owned(), json::parse(raw?.get().as_bytes()).ok()?))
-                })
-                .collect(),
+            carried: carried.collect(),
+            text,
         })
     }
 }
@@ -217,6 +260,64 @@ mod tests {
         assert_eq!(published.records["b.conda"].sha256, None);
         assert!(published.signatures.contains_key("a.tar.bz2"));
         assert!(!Published::parse("x", b"{}").unwrap().by_sigindex);
+    }
+
+    #[test]
+    fn the_third_revision_tells_as_the_first_does() {
+        let text = br#"{"packages":{"a-1-0.tar.bz2":{"sha256":"aa"},"b-1-0.tar.bz2":{"sha256":"bb"}},
+            "v3":{"tar.bz2":{"b-1-0":{"sha256":"bc"},"c-1-0":{"sha256":"cc"}},"conda":{"a-1-0":{"sha256":"ac"}},"whl":{}}}"#;
+        let published = Published::parse("x", text).unwrap();
+        let mut told: Vec<_> = published.records.iter().collect();
+        told.sort_by_key(|(name, _)| *name);
+        let told: Vec<_> = told
+            .iter()
+            .map(|(name, it)| (name.as_str(), it.sha256.as_deref()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("a-1-0.conda", Some("ac")),
+                ("a-1-0.tar.bz2", Some("aa")),
+                ("b-1-0.tar.bz2", None),
+                ("c-1-0.tar.bz2", Some("cc"))
+            ]
+        );
+        for text in [
+            r#"{"v3":[]}"#,
+            r#"{"v3":{"conda":1}}"#,
+            r#"{"v3":{"conda":{"a":1}}}"#,
+        ] {
+            assert!(Published::parse("x", text.as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn shards_tell_as_an_index_does() {
+        let info = format!(
+            r#"{{"generator":"sigindex","signing_keys":{{"{}":{{"bits":2048,"name":"MyKey"}}}}}}"#,
+            "ab".repeat(32)
+        );
+        let info: Object = match json::parse(info.as_bytes()) {
+            Ok(Json::Object(info)) => info,
+            _ => Object::new(),
+        };
+        let record = r#"{"attestations_sha256":"x","indexed_timestamp":5,"sha256":"AB"}"#;
+        let records = [("a-1-0.conda".to_owned(), record.to_owned())];
+        let published = Published::from_shards("x", &info, records).unwrap();
+        let a = &published.records["a-1-0.conda"];
+        assert_eq!(
+            (a.text.as_ref(), a.sha256.as_deref(), a.indexed_timestamp),
+            (record, Some("ab"), Some(5))
+        );
+        assert!(a.carried.contains_key("attestations_sha256") && published.by_sigindex);
+        assert_eq!(published.signing_keys.len(), 1);
+        let broken = [("a-1-0.conda".to_owned(), "[]".to_owned())];
+        assert!(Published::from_shards("x", &info, broken).is_err());
+        assert!(
+            !Published::from_shards("x", &Object::new(), [])
+                .unwrap()
+                .by_sigindex
+        );
     }
 
     #[test]

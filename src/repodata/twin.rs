@@ -1,12 +1,17 @@
 //! Compressed twins of an index file. Owns both codecs; must not know what is compressed.
 
+use std::cell::RefCell;
 use std::io::{Read, Write as _};
 
 use bzip2::read::MultiBzDecoder;
 use bzip2::write::BzEncoder;
+use zstd::bulk::Compressor;
 use zstd::zstd_safe;
 
 use crate::error::Error;
+
+/// Up to this many bytes a text is small.
+const SMALL: usize = 1 << 20;
 
 /// How a twin is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +29,7 @@ impl Codec {
     /// When the compressor fails, as for want of memory.
     pub fn compress(self, plain: &[u8]) -> Result<Vec<u8>, Error> {
         match self {
-            Codec::Zstd(level) => zstd::bulk::compress(plain, level),
+            Codec::Zstd(level) => zstd_frame(plain, level),
             Codec::Bzip2 => {
                 let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
                 encoder.write_all(plain).and_then(|()| encoder.finish())
@@ -46,6 +51,24 @@ impl Codec {
             Codec::Bzip2 => same(MultiBzDecoder::new(existing), plain),
         }
     }
+}
+
+/// One frame with its content size. What is small comes in thousands, and a compressor that is made anew for each
+/// takes more time than the compression; for what is large one is kept no longer than it is needed.
+fn zstd_frame(plain: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
+    thread_local! {
+        static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+    }
+    if plain.len() > SMALL {
+        return zstd::bulk::compress(plain, level);
+    }
+    COMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some((known, compressor)) if *known == level => compressor.compress(plain),
+        _ => {
+            let (_, compressor) = kept.insert((level, Compressor::new(level)?));
+            compressor.compress(plain)
+        }
+    })
 }
 
 /// Whether a reader gives exactly these bytes.

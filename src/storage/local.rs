@@ -148,7 +148,14 @@ impl LocalStorage {
 
 impl Storage for LocalStorage {
     fn list(&self, folder: &str) -> Result<Vec<Item>, StorageError> {
-        let walk = WalkDir::new(self.root.join(folder))
+        let root = self.root.join(folder);
+        // A walk of a file would find nothing, and no error.
+        let is_folder = root.symlink_metadata().map(|found| found.is_dir());
+        if !is_folder.map_err(self.fail(folder, "list the folder"))? {
+            let cause = io::Error::from(io::ErrorKind::NotADirectory);
+            return Err(self.fail(folder, "list the folder")(cause));
+        }
+        let walk = WalkDir::new(root)
             .min_depth(1)
             .max_depth(1)
             .follow_links(false);

@@ -213,6 +213,11 @@ impl StorageError {
     pub fn is_absent(&self) -> bool {
         matches!(self, StorageError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
     }
+
+    /// Whether there is nothing below a name, because it is no folder's.
+    pub fn is_no_folder(&self) -> bool {
+        matches!(self, StorageError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotADirectory)
+    }
 }
 
 /// What to do about an error of the operating system.

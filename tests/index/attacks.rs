@@ -74,7 +74,6 @@ fn a_folder_where_an_index_file_belongs_stops_all_before_anything_is_written() {
     for (planted, flags) in [
         ("noarch/repodata.json.zst", &[][..]),
         ("noarch/repodata.json.bz2", &["--bz2"]),
-        ("noarch/repodata.json.bz2", &[]),
         ("linux-64/repodata.json.zst", &[]),
         ("noarch/repodata.json", &[]),
     ] {

@@ -10,16 +10,21 @@
     clippy::string_slice
 )]
 
+#[path = "../support/msgpack.rs"]
+mod msgpack;
 #[path = "../support/scene.rs"]
 mod scene;
 
 mod attacks;
+mod attestations;
 mod cache;
 mod choice_of_key;
 mod files;
 mod folder;
+mod kin;
 mod meddler;
 mod mishaps;
+mod patches;
 mod published;
 mod runs;
 mod saying;

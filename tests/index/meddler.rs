@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use sigindex::cache::SqliteCache;
 use sigindex::channel::Selection;
-use sigindex::index::{Config, Freshness, Places, Policy, SigningKey, Tools, index};
+use sigindex::index::{Config, Freshness, Patches, Places, Policy, SigningKey, Tools, index};
 use sigindex::keys::{KeyName, KeysDir};
 use sigindex::progress::{Display, Progress};
-use sigindex::repodata::Formats;
+use sigindex::repodata::{Formats, Pins};
 use sigindex::report::Report;
 use sigindex::signature::local_signer;
 use sigindex::storage::{Change, Item, Links, LocalStorage, Stat, Storage, StorageError};
@@ -74,6 +74,9 @@ impl Storage for Meddler<'_> {
 
 fn config() -> Config {
     Config {
+        patches: Patches::OfSubdirs,
+        pins: Pins::default(),
+        keep_shards: 0,
         channel: "channel".to_owned(),
         selection: Selection::Standard,
         policy: Policy::default(),

@@ -140,7 +140,7 @@ fn a_dry_run_touches_nothing_and_tells_what_the_real_one_does() {
 fn a_dry_run_in_plain_words_says_would() {
     let scene = Scene::of_three();
     let run = scene.run(&["channel", "--dry-run"]).exits(0);
-    run.says("would be added").says("would write");
+    run.says("would be added").says("would publish");
     scene.index(&["--dry-run", "--output", "public"]).exits(0);
     assert!(!scene.exists("public"));
 }

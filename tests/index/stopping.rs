@@ -167,6 +167,7 @@ fn signatures_without_an_index_are_kept_by_the_next_run() {
     let scene = Scene::of_three();
     scene.index(&[]).exits(0);
     scene.remove("channel/linux-64/repodata.json");
+    scene.remove("channel/linux-64/repodata_shards.msgpack.zst");
     scene.remove("channel/noarch");
     let run = scene
         .index(&[])

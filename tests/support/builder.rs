@@ -42,6 +42,7 @@ pub struct PackageSpec {
     about: Value,
     run_exports: Option<Value>,
     payload: Vec<u8>,
+    payload_path: String,
     prefix: &'static str,
     info_last: bool,
     conda_info_first: bool,
@@ -60,6 +61,7 @@ impl PackageSpec {
             about: json!({"license": "BSD-3-Clause", "summary": format!("The package {name}")}),
             run_exports: None,
             payload: format!("This is {name} {version}.\n").into_bytes(),
+            payload_path: format!("lib/{name}.txt"),
             prefix: "",
             info_last: false,
             conda_info_first: false,
@@ -153,6 +155,12 @@ impl PackageSpec {
         self
     }
 
+    /// Sets where the payload goes in the package.
+    pub fn payload_path(mut self, path: &str) -> Self {
+        self.payload_path = path.to_owned();
+        self
+    }
+
     /// A payload of `size` bytes that no compressor makes smaller.
     pub fn payload_size(self, size: usize, seed: u64) -> Self {
         self.payload(Random::new(seed).bytes(size, 8))
@@ -236,7 +244,7 @@ impl PackageSpec {
         );
         let paths = json!({
             "paths": [{
-                "_path": self.payload_path(),
+                "_path": self.payload_path,
                 "path_type": "hardlink",
                 "sha256": hex(&Sha256::digest(&self.payload)),
                 "size_in_bytes": self.payload.len(),
@@ -246,7 +254,7 @@ impl PackageSpec {
         let mut members = vec![
             self.member("info/paths.json", pretty(&paths)),
             self.member("info/about.json", pretty(&self.about)),
-            self.member("info/files", self.payload_path() + "\n"),
+            self.member("info/files", self.payload_path.clone() + "\n"),
             self.member("info/recipe/meta.yaml", recipe),
         ];
         if let Some(run_exports) = &self.run_exports {
@@ -257,11 +265,7 @@ impl PackageSpec {
 
     /// The members outside `info/`.
     pub fn payload_members(&self) -> Vec<TarMember> {
-        vec![self.member(&self.payload_path(), self.payload.as_slice())]
-    }
-
-    fn payload_path(&self) -> String {
-        format!("lib/{}.txt", self.name)
+        vec![self.member(&self.payload_path, self.payload.as_slice())]
     }
 
     fn member(&self, name: &str, bytes: impl Into<Vec<u8>>) -> TarMember {

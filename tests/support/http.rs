@@ -34,7 +34,7 @@ impl Server {
         &self.url
     }
 
-    /// What was asked for, each as `STATUS PATH`.
+    /// What was asked for, each as `STATUS PATH`, whether with its content or only about it.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
@@ -45,11 +45,9 @@ fn answer(mut connection: TcpStream, folder: &Path, log: &Mutex<Vec<String>>) ->
     let mut lines = BufReader::new(connection.try_clone().ok()?).lines();
     let request = lines.next()?.ok()?;
     while !lines.next()?.ok()?.is_empty() {}
-    let path = request
-        .split(' ')
-        .nth(1)?
-        .trim_start_matches('/')
-        .to_owned();
+    let (method, target) = request.split_once(' ')?;
+    let path = target.split(' ').next()?;
+    let path = path.trim_start_matches('/').to_owned();
     let file = below(folder, &path).and_then(|file| std::fs::read(file).ok());
     let (status, body) = match file {
         Some(body) => ("200 OK", body),
@@ -62,7 +60,10 @@ fn answer(mut connection: TcpStream, folder: &Path, log: &Mutex<Vec<String>>) ->
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     connection.write_all(head.as_bytes()).ok()?;
-    connection.write_all(&body).ok()
+    match method {
+        "HEAD" => Some(()),
+        _ => connection.write_all(&body).ok(),
+    }
 }
 
 /// A path below the folder, by plain names alone.

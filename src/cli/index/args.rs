@@ -5,11 +5,19 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use globset::{Glob, GlobMatcher};
 
+use super::files::FileArgs;
 use crate::channel::{Selection, SubdirName};
-use crate::cli::options::{KeysFolder, MinBits, SigningOptions, Threads, Verbosity, variable};
+use crate::cli::options::{
+    KeysFolder, MinBits, SigningOptions, Threads, Verbosity, read_text, variable,
+};
 use crate::error::Error;
 use crate::index::{Config, Freshness, Policy, SignList, Signing};
-use crate::repodata::Formats;
+
+/// The largest list of what may be signed, in bytes: some two million lines.
+const MAX_SIGN_LIST: u64 = 256 << 20;
+
+/// In milliseconds.
+const DAY: i64 = 24 * 3_600 * 1_000;
 
 /// Flags of `index`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +26,7 @@ pub struct Args {
     #[arg(required = true)]
     channel: Option<PathBuf>,
     /// Take just this subdir, of any name (repeatable)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", alias = "target-platform")]
     pub subdir: Vec<String>,
     /// Write index files and signatures here; the channel's folder is then only read
     #[arg(long, value_name = "DIR")]
@@ -42,7 +50,7 @@ pub struct Args {
     #[command(flatten)]
     trust: TrustArgs,
     #[command(flatten)]
-    files: FileArgs,
+    pub files: FileArgs,
     #[command(flatten)]
     pub run: RunArgs,
 }
@@ -82,47 +90,10 @@ struct TrustArgs {
     #[arg(long)]
     strict: bool,
     /// Keep records of packages whose files are gone
-    #[arg(long)]
+    #[arg(long, overrides_with = "no_update_only")]
     update_only: bool,
-}
-
-/// Which index files are written.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Index files")]
-struct FileArgs {
-    /// Write repodata.json.zst [default]
-    #[arg(long, overrides_with = "no_zst")]
-    zst: bool,
-    /// Do not write repodata.json.zst, and remove it
-    #[arg(long, overrides_with = "zst")]
-    no_zst: bool,
-    /// Compression level of .zst files
-    #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
-    zst_level: i32,
-    /// Write repodata.json.bz2, for clients of long ago
-    #[arg(long, overrides_with = "no_bz2")]
-    bz2: bool,
-    /// Do not write repodata.json.bz2, and remove it [default]
-    #[arg(long, overrides_with = "bz2")]
-    no_bz2: bool,
-    /// Write JSON on one line [default]
-    #[arg(long, overrides_with = "no_compact")]
-    compact: bool,
-    /// Write JSON indented by two
-    #[arg(long, overrides_with = "compact")]
-    no_compact: bool,
-    /// Whether records hold the signatures themselves, or only whose they are
-    #[arg(long, value_name = "WHERE", value_enum, default_value_t = Signatures::Embedded)]
-    signatures: Signatures,
-}
-
-/// Where signatures stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Signatures {
-    /// In the records, and in the `.sig` files
-    Embedded,
-    /// In the `.sig` files alone
-    Detached,
+    #[arg(long, overrides_with = "update_only", hide = true)]
+    no_update_only: bool,
 }
 
 /// How a run goes about its work.
@@ -183,13 +154,11 @@ impl Args {
             },
             policy: policy(&self.trust)?,
             min_bits: self.min_bits.min_bits,
-            formats: Formats {
-                zst: !self.files.no_zst,
-                zst_level: self.files.zst_level,
-                bz2: self.files.bz2,
-                compact: !self.files.no_compact,
-            },
-            detached: self.files.signatures == Signatures::Detached,
+            formats: self.files.formats(self.channel()?)?,
+            patches: self.files.patches()?,
+            pins: self.files.pins()?,
+            keep_shards: i64::from(self.files.keep_shards).saturating_mul(DAY),
+            detached: self.files.detached(),
             strict: self.trust.strict,
             drop_refused: self.trust.drop_refused,
             update_only: self.trust.update_only,
@@ -222,11 +191,7 @@ fn policy(args: &TrustArgs) -> Result<Policy, Error> {
 }
 
 fn sign_list(path: &Path) -> Result<SignList, Error> {
-    let text = std::fs::read_to_string(path).map_err(|cause| Error::File {
-        path: path.display().to_string(),
-        operation: "read the list of what may be signed",
-        cause,
-    })?;
+    let text = read_text(path, MAX_SIGN_LIST, "read the list of what may be signed")?;
     SignList::parse(&path.display().to_string(), &text)
 }
 

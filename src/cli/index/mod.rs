@@ -2,6 +2,7 @@
 //! lock, cache, keys.
 
 mod args;
+mod files;
 mod open;
 
 use std::sync::atomic::Ordering;

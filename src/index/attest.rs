@@ -1,0 +1,197 @@
+//! Lists of attestations beside packages (CEP 50). Owns when one is read again, that it only ever grows, and the
+//! immutable twin under which a record names it; what makes one good is [`crate::attestation`]'s.
+
+use std::io::Read as _;
+
+use sha2::{Digest as _, Sha256};
+
+use super::examine::{Examined, Examiner};
+use super::judge::Refusal;
+use super::places::Places;
+use super::shelf::Shelf;
+use crate::attestation::{self, Attestations, SUFFIX};
+use crate::cache::{Attested, Facts};
+use crate::channel::PackageFile;
+use crate::json::Json;
+use crate::record::{ATTESTATIONS, hex, is_sha256};
+use crate::repodata::{IndexFile, Rank};
+use crate::storage::{Links, Stat, Storage, StorageError};
+
+impl Examiner<'_> {
+    /// The list beside a package, checked; `None` where there is none. Why it does not hold, in words.
+    pub(super) fn attestations(
+        &self,
+        shelf: &Shelf<'_>,
+        file: &PackageFile,
+        facts: &Facts,
+        remembered: Option<&Attested>,
+    ) -> Result<Option<Attested>, String> {
+        let name = format!("{}{SUFFIX}", file.name);
+        if !shelf.subdir.others.contains_key(&name) {
+            return Ok(None);
+        }
+        let path = file.subdir.path_of(&name);
+        let published = published(shelf, file, facts);
+        if let (Some(known), Ok(Some(stat))) = (remembered, self.places.source.stat(&path))
+            && !self.config.rehash
+            && self.config.freshness.same(&known.stat, &stat)
+            && published
+                .as_ref()
+                .is_none_or(|hash| *hash == hex(&known.sha256))
+        {
+            return Ok(Some(*known));
+        }
+        let read = |place, path: &str| {
+            let (bytes, stat) = read(place, path).map_err(|error| error.to_string())?;
+            let checked = attestation::check(&bytes, &file.name, &facts.sha256);
+            let list = checked.map_err(|error| format!("{path}: {error}"))?;
+            Ok::<_, String>((list, stat))
+        };
+        let (list, stat) = read(self.places.source, &path)?;
+        let twin = |hash: &str| format!("{path}.{hash}");
+        let lost = |twin: &str| {
+            format!(
+                "{path}: lost attestations of an earlier list; put them back, they are in {twin}"
+            )
+        };
+        if let Some(hash) = published.filter(|hash| *hash != hex(&list.digest())) {
+            let twin = twin(&hash);
+            let place = place_of(self.places, &twin).ok_or_else(|| {
+                format!(
+                    "{twin}: the list that was published is not there to compare with; put it back"
+                )
+            })?;
+            if !list.keeps(&read(place, &twin)?.0) {
+                return Err(lost(&twin));
+            }
+        }
+        // Also of lists that no record names now: to take one away for a while is no way to shorten it.
+        for name in earlier(shelf, &name) {
+            let twin = file.subdir.path_of(name);
+            let there = place_of(self.places, &twin).map(|place| read(place, &twin));
+            // What speaks of other bytes, or is no list, binds nothing.
+            if let Some(Ok((earlier, _))) = there
+                && !list.keeps(&earlier)
+            {
+                return Err(lost(&twin));
+            }
+        }
+        self.compare_twin(&twin(&hex(&list.digest())), &list)?;
+        let sha256 = list.digest();
+        Ok(Some(Attested { stat, sha256 }))
+    }
+
+    /// What stands under an immutable name has to be what the name says.
+    fn compare_twin(&self, twin: &str, list: &Attestations) -> Result<(), String> {
+        let Some(place) = place_of(self.places, twin) else {
+            return Ok(());
+        };
+        let (bytes, _) = read(place, twin).map_err(|error| error.to_string())?;
+        match digest(&bytes) == list.digest() {
+            true => Ok(()),
+            false => Err(format!(
+                "{twin}: has other bytes than its name says; remove it"
+            )),
+        }
+    }
+}
+
+/// The immutable twins that stand beside a list of this name.
+fn earlier<'s>(shelf: &'s Shelf<'_>, list: &str) -> impl Iterator<Item = &'s String> {
+    let prefix = format!("{list}.");
+    let listings = [&shelf.subdir.others, &shelf.others_in_target];
+    listings.into_iter().flat_map(move |names| {
+        let prefix = prefix.clone();
+        let names = names.range(prefix.clone()..).map(|(name, _)| name);
+        let twins = names.map_while(move |name| Some((name, name.strip_prefix(&prefix)?)));
+        twins
+            .filter(|(_, hash)| is_sha256(hash))
+            .map(|(name, _)| name)
+    })
+}
+
+/// Whether a record named a list that lies there no longer.
+pub fn is_gone(shelf: &Shelf<'_>, file: &PackageFile) -> bool {
+    let record = shelf.published.records.get(&file.name);
+    let named = record.and_then(|record| record.carried.get(ATTESTATIONS));
+    let named = named.and_then(Json::as_str);
+    named.is_some_and(|hash| has_sidecar(shelf, &file.name, hash))
+}
+
+/// The twins that records name and that are not there yet. A list that changed since it was checked refuses its
+/// package.
+pub fn twins(
+    places: Places<'_>,
+    shelves: &[Shelf<'_>],
+    examined: &mut [Examined],
+) -> Vec<IndexFile> {
+    let mut files = Vec::new();
+    for one in examined {
+        let attested = one.known.as_ref().and_then(|known| known.attestations);
+        let (Some(attested), Ok(_)) = (attested, &one.standing) else {
+            continue;
+        };
+        let list = format!("{}{SUFFIX}", one.file.name);
+        let twin = format!("{list}.{}", hex(&attested.sha256));
+        let shelf = shelves
+            .iter()
+            .find(|shelf| shelf.subdir.name == one.file.subdir);
+        if shelf.is_some_and(|shelf| shelf.others_in_target.contains_key(&twin)) {
+            continue;
+        }
+        let path = one.file.subdir.path_of(&list);
+        match read(places.source, &path) {
+            Ok((bytes, _)) if digest(&bytes) == attested.sha256 => {
+                let twin = one.file.subdir.path_of(&twin);
+                files.push(IndexFile::plain(Rank::Attestations, twin, Some(bytes)));
+            }
+            _ => {
+                let why = format!("{path} changed while the channel was indexed");
+                one.standing = Err(Refusal::Unsteady(why));
+            }
+        }
+    }
+    files
+}
+
+/// What the index that is published says of the same package.
+fn published(shelf: &Shelf<'_>, file: &PackageFile, facts: &Facts) -> Option<String> {
+    let record = shelf.published.records.get(&file.name)?;
+    let same = record.sha256.as_deref() == Some(&hex(&facts.sha256));
+    let hash = record.carried.get(ATTESTATIONS).and_then(Json::as_str)?;
+    (same && shelf.published.by_sigindex && is_sha256(hash)).then(|| hash.to_owned())
+}
+
+/// Whether a package has a list beside it, or had: a record that names one then stands or falls with it.
+pub fn has_sidecar(shelf: &Shelf<'_>, name: &str, hash: &str) -> bool {
+    let known = shelf.known.get(name);
+    let twin = format!("{name}{SUFFIX}.{hash}");
+    known.is_some_and(|known| known.attestations.is_some())
+        || shelf.subdir.others.contains_key(&twin)
+        || shelf.others_in_target.contains_key(&twin)
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+fn place_of<'p>(places: Places<'p>, path: &str) -> Option<&'p dyn Storage> {
+    let places = [places.target(), places.source];
+    places
+        .into_iter()
+        .find(|place| !matches!(place.stat(path), Ok(None)))
+}
+
+fn read(storage: &dyn Storage, path: &str) -> Result<(Vec<u8>, Stat), StorageError> {
+    let (file, stat) = storage.open(path, Links::Follow)?;
+    let mut bytes = Vec::new();
+    let read = file
+        .take(attestation::MAX.saturating_add(1))
+        .read_to_end(&mut bytes);
+    read.map_err(|cause| StorageError::Io {
+        path: path.to_owned(),
+        operation: "read the list of attestations",
+        cause,
+    })?;
+    Ok((bytes, stat))
+}

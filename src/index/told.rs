@@ -1,0 +1,234 @@
+//! What tells what was published: `repodata.json` and its twin before patches or, where there is none, the shards.
+//! Owns finding and reading them; judges nothing.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use serde::de::Error as _;
+use sha2::{Digest as _, Sha256};
+
+use super::places::Places;
+use crate::channel::SubdirName;
+use crate::details::Details;
+use crate::error::Error;
+use crate::json::{self, Json, Object};
+use crate::package::Format;
+use crate::publish::{self, Existing};
+use crate::record::hex;
+use crate::repodata::{CHANNELDATA, Published, REPODATA, run_exports, shards};
+use crate::storage::{Links, Storage, StorageError};
+
+/// The largest index that is read back, in bytes: many times that of the largest channels.
+const MAX_PUBLISHED: u64 = 4 << 30;
+
+/// The largest shard and shard index that are read back, in bytes.
+const MAX_SHARDS: u64 = 256 << 20;
+
+/// The largest run exports and summary of the channel that are read back, in bytes.
+const MAX_REMAINS: u64 = 1 << 30;
+
+/// What tells what was published in a subdir.
+#[derive(Debug)]
+pub struct Told {
+    /// Index files, by path.
+    texts: Vec<(String, Vec<u8>)>,
+    /// The shards, where there is no `repodata.json`.
+    shards: Option<Shards>,
+}
+
+/// What the shards of a subdir tell.
+#[derive(Debug)]
+struct Shards {
+    /// The path of their index.
+    path: String,
+    /// What it says of itself.
+    info: Object,
+    /// Records, by file name.
+    records: Vec<(String, String)>,
+    /// Run exports, by file name.
+    run_exports: BTreeMap<String, Object>,
+}
+
+impl Told {
+    /// What tells of a subdir. An output that has nothing yet begins with what is published where the packages
+    /// lie.
+    ///
+    /// # Errors
+    /// When an index can't be read.
+    pub fn of(places: Places<'_>, subdir: &SubdirName) -> Result<Told, Error> {
+        let told = Told::in_storage(places.target(), subdir)?;
+        if told.is_nothing() && places.output.is_some() {
+            return Told::in_storage(places.source, subdir);
+        }
+        Ok(told)
+    }
+
+    /// The same of one place.
+    ///
+    /// # Errors
+    /// When an index can't be read.
+    pub fn in_storage(storage: &dyn Storage, subdir: &SubdirName) -> Result<Told, Error> {
+        let mut texts = Vec::new();
+        let mut shards = None;
+        for name in Published::FILES {
+            let path = subdir.path_of(name);
+            match text(storage, &path)? {
+                Some(text) => texts.push((path, text)),
+                None if name == REPODATA => shards = in_shards(storage, subdir)?,
+                None => {}
+            }
+        }
+        Ok(Told { texts, shards })
+    }
+
+    /// Whether nothing was published.
+    pub fn is_nothing(&self) -> bool {
+        self.texts.is_empty() && self.shards.is_none()
+    }
+
+    /// What was published, before and after patches.
+    ///
+    /// # Errors
+    /// When an index is not of an index's form.
+    pub fn published(&self) -> Result<Published<'_>, Error> {
+        let read = Published::read(&self.texts)?;
+        match &self.shards {
+            None => Ok(read),
+            Some(shards) if read.by_sigindex => Ok(read.joined_with(shards.published()?)),
+            Some(shards) => shards.published(),
+        }
+    }
+
+    /// What clients are served, after patches.
+    ///
+    /// # Errors
+    /// When an index is not of an index's form.
+    pub fn served(&self) -> Result<Published<'_>, Error> {
+        match (&self.shards, self.texts.last()) {
+            (Some(shards), _) => shards.published(),
+            // The last is the one that clients read.
+            (None, Some((path, text))) => Published::parse(path, text),
+            (None, None) => Ok(Published::default()),
+        }
+    }
+}
+
+impl Shards {
+    fn published(&self) -> Result<Published<'_>, Error> {
+        Published::from_shards(&self.path, &self.info, self.records.iter().cloned())
+    }
+}
+
+/// What is left of packages' details where neither their files nor the cache tell them.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// Run exports, by file name.
+    run_exports: BTreeMap<String, Object>,
+    /// What `channeldata.json` says, by package name.
+    about: Object,
+}
+
+impl Remains {
+    /// What the published files of a subdir tell. One that can't be read tells nothing.
+    pub fn of(storage: &dyn Storage, subdir: &SubdirName) -> Remains {
+        let read = |path: &str| publish::existing(storage, path, MAX_REMAINS).ok()?.file();
+        let run_exports = read(&subdir.path_of(run_exports::RUN_EXPORTS))
+            .and_then(|bytes| run_exports::read(&bytes))
+            .or_else(|| Some(in_shards(storage, subdir).ok()??.run_exports));
+        let about = read(CHANNELDATA).and_then(|bytes| {
+            let Json::Object(mut top) = json::parse(&bytes).ok()? else {
+                return None;
+            };
+            match top.remove("packages") {
+                Some(Json::Object(packages)) => Some(packages),
+                _ => None,
+            }
+        });
+        Remains {
+            run_exports: run_exports.unwrap_or_default(),
+            about: about.unwrap_or_default(),
+        }
+    }
+
+    /// The details of a package, as far as they are left.
+    pub fn details(&self, file: &str) -> Details {
+        let stem = Format::of(file).map_or(file, |format| format.stem(file));
+        let name = stem.rsplitn(3, '-').nth(2).unwrap_or(stem);
+        let nothing = Object::new();
+        let about = match self.about.get(name) {
+            Some(Json::Object(about)) => about,
+            _ => &nothing,
+        };
+        Details::recovered(self.run_exports.get(file).unwrap_or(&nothing), about)
+    }
+}
+
+fn text(storage: &dyn Storage, path: &str) -> Result<Option<Vec<u8>>, Error> {
+    match storage.open(path, Links::Refuse) {
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error.into()),
+        Ok((file, stat)) => {
+            let text = read_capped(file, stat.size).map_err(|cause| StorageError::Io {
+                path: path.to_owned(),
+                operation: "read the published index",
+                cause,
+            })?;
+            Ok(Some(text))
+        }
+    }
+}
+
+fn read_capped(file: File, size: u64) -> io::Result<Vec<u8>> {
+    if size > MAX_PUBLISHED {
+        let why = "it is too large for an index; remove it, or put the published one back";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    let mut text = Vec::new();
+    file.take(MAX_PUBLISHED).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// What shards tell, where sigindex wrote them; shards by others bind nothing.
+fn in_shards(storage: &dyn Storage, subdir: &SubdirName) -> Result<Option<Shards>, Error> {
+    let path = subdir.path_of(shards::SHARD_INDEX);
+    let there = publish::existing(storage, &path, MAX_SHARDS)?;
+    if matches!(there, Existing::Absent) {
+        return Ok(None);
+    }
+    let broken = |path: &str, why| Error::BrokenIndex {
+        path: path.to_owned(),
+        cause: serde_json::Error::custom(why),
+    };
+    let index = there.file().and_then(|bytes| shards::read_index(&bytes));
+    let index = index.ok_or_else(|| broken(&path, "it is no shard index, or was cut off"))?;
+    if index.info.get("generator").and_then(Json::as_str) != Some("sigindex") {
+        return Ok(None);
+    }
+    let (mut records, mut run_exports) = (Vec::new(), BTreeMap::new());
+    for digest in index.shards.values() {
+        let name = format!("{}/{}{}", shards::SHARDS, hex(digest), shards::EXTENSION);
+        let path = subdir.path_of(&name);
+        let bytes = publish::existing(storage, &path, MAX_SHARDS)?.file();
+        let whole = bytes.filter(|bytes| Sha256::digest(bytes).as_slice() == digest);
+        let shard = whole.and_then(|bytes| shards::read_shard(&bytes));
+        let shard = shard.ok_or_else(|| {
+            broken(
+                &path,
+                "it is missing, cut off, or not what the shard index names (without repodata.json nothing else tells what was published; remove the shard index beside it too, where there is no good copy)",
+            )
+        })?;
+        for (name, one) in shard.packages {
+            if let Some(found) = one.run_exports {
+                run_exports.insert(name.clone(), found);
+            }
+            records.push((name, Json::Object(one.record).compact()));
+        }
+    }
+    Ok(Some(Shards {
+        path,
+        info: index.info,
+        records,
+        run_exports,
+    }))
+}

@@ -1,0 +1,117 @@
+//! An index file as it should stand. Owns when each is put in its place, and what makes two contents the same; must
+//! not know what files mean, nor write one.
+
+use std::sync::Arc;
+
+use super::{Codec, Formats};
+use crate::channel::SubdirName;
+use crate::error::Error;
+
+/// When a file is put in its place: all of one rank before any of the next, over the whole channel, so that
+/// nothing ever names what is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Lists of attestations, which records name.
+    Attestations,
+    /// Shards, which the shard index names.
+    Shard,
+    /// Run exports, pages and other kin.
+    Kin,
+    /// The shard index.
+    ShardIndex,
+    /// Compressed twins.
+    Twin,
+    /// `repodata.json`
+    Repodata,
+    /// Shards that nothing names any more.
+    Retired,
+}
+
+/// One index file as it should stand.
+#[derive(Debug, Clone)]
+pub struct IndexFile {
+    /// When it is put there.
+    pub rank: Rank,
+    /// Its path in the channel.
+    pub path: String,
+    /// Its content, or `None` where it should not be.
+    pub content: Option<Content>,
+}
+
+/// The content of an index file; a twin is compressed only when it has to be written.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// As it is.
+    Plain(Arc<Vec<u8>>),
+    /// Compressed.
+    Twin(Codec, Arc<Vec<u8>>),
+}
+
+impl IndexFile {
+    /// A file without twins; `None` where it should not be.
+    pub fn plain(rank: Rank, path: String, content: Option<Vec<u8>>) -> IndexFile {
+        IndexFile {
+            rank,
+            path,
+            content: content.map(|bytes| Content::Plain(Arc::new(bytes))),
+        }
+    }
+}
+
+/// A file and its twins, as far as they are switched on; where the file should not be, none of them should.
+pub fn with_twins(
+    rank: Rank,
+    subdir: &SubdirName,
+    name: &str,
+    plain: Option<Vec<u8>>,
+    formats: &Formats,
+) -> [IndexFile; 3] {
+    let plain = plain.map(Arc::new);
+    let path = subdir.path_of(name);
+    let twin = |extension: &str, codec: Codec, wanted: bool| IndexFile {
+        rank: Rank::Twin,
+        path: format!("{path}{extension}"),
+        content: plain
+            .as_ref()
+            .filter(|_| wanted)
+            .map(|plain| Content::Twin(codec, Arc::clone(plain))),
+    };
+    [
+        twin(".zst", Codec::Zstd(formats.zst_level), formats.zst),
+        twin(".bz2", Codec::Bzip2, formats.bz2),
+        IndexFile {
+            rank,
+            content: plain.clone().map(Content::Plain),
+            path: path.clone(),
+        },
+    ]
+}
+
+impl Content {
+    /// Whether a file already holds this content; a twin does when it decompresses to it.
+    pub fn is_in(&self, existing: &[u8]) -> bool {
+        match self {
+            Content::Plain(plain) => existing == plain.as_slice(),
+            Content::Twin(codec, plain) => codec.holds(existing, plain),
+        }
+    }
+
+    /// The most bytes that a file with this content can have.
+    pub fn largest(&self) -> u64 {
+        let (Content::Plain(plain) | Content::Twin(_, plain)) = self;
+        let plain = u64::try_from(plain.len()).unwrap_or(u64::MAX);
+        // Neither codec makes incompressible data longer than by a hundredth and some headers.
+        plain.saturating_add(plain / 64).saturating_add(4_096)
+    }
+
+    /// The bytes to write.
+    ///
+    /// # Errors
+    /// When compression fails.
+    pub fn bytes(&self) -> Result<Vec<u8>, Error> {
+        match self {
+            Content::Plain(plain) => Ok(plain.as_ref().clone()),
+            Content::Twin(codec, plain) => codec.compress(plain),
+        }
+    }
+}

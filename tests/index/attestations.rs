@@ -1,0 +1,177 @@
+//! Lists of attestations beside packages (CEP 50).
+
+use base64ct::{Base64, Encoding as _};
+use serde_json::{Value, json};
+use sha2::Digest as _;
+
+use crate::scene::Scene;
+
+fn hex(bytes: &[u8]) -> String {
+    sha2::Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A bundle that says something of a file.
+fn bundle(name: &str, sha256: &str, number: u32) -> Value {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": name, "digest": {"sha256": sha256}}],
+        "predicateType": "https://schemas.conda.org/attestations-publish-1.schema.json",
+        "predicate": {"targetChannel": format!("https://example.org/{number}")},
+    });
+    let payload = Base64::encode_string(statement.to_string().as_bytes());
+    json!({
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {},
+        "dsseEnvelope": {"payload": payload, "payloadType": "application/vnd.in-toto+json", "signatures": [{"sig": "AA=="}]},
+    })
+}
+
+struct Attested {
+    scene: Scene,
+    package: String,
+}
+
+impl Attested {
+    fn new() -> Self {
+        let scene = Scene::of_three();
+        let package = scene.package("a");
+        Self { scene, package }
+    }
+
+    fn path(&self) -> String {
+        format!("channel/{}.sigs", self.package)
+    }
+
+    /// Lays a list of so many bundles beside the package, and gives its digest.
+    fn lay(&self, numbers: &[u32]) -> String {
+        let sha256 = hex(&self.scene.read(&format!("channel/{}", self.package)));
+        let name = self.package.rsplit('/').next().unwrap();
+        let list: Vec<Value> = numbers.iter().map(|n| bundle(name, &sha256, *n)).collect();
+        let text = Value::from(list).to_string();
+        self.scene.write(&self.path(), &text);
+        hex(text.as_bytes())
+    }
+
+    fn field(&self) -> Option<Value> {
+        self.scene
+            .record(&self.package)
+            .get("attestations_sha256")
+            .cloned()
+    }
+
+    fn twin(&self, digest: &str) -> String {
+        format!("{}.{digest}", self.path())
+    }
+}
+
+#[test]
+fn a_good_list_is_named_and_kept_under_its_digest() {
+    let it = Attested::new();
+    it.scene.index(&[]).exits(0);
+    assert_eq!(it.field(), None);
+    let first = it.lay(&[1]);
+    it.scene.index(&[]).exits(0).counts("opened", 0);
+    assert_eq!(it.field(), Some(json!(first)));
+    assert_eq!(it.scene.read(&it.twin(&first)), it.scene.read(&it.path()));
+    it.scene.index(&[]).exits(0).has::<&str>("files", &[]);
+    let second = it.lay(&[1, 2]);
+    it.scene.index(&[]).exits(0).counts("opened", 0);
+    assert_eq!(it.field(), Some(json!(second)));
+    assert!(it.scene.exists(&it.twin(&first)) && it.scene.exists(&it.twin(&second)));
+    it.scene.remove("cache");
+    it.scene.index(&[]).exits(0).has::<&str>("files", &[]);
+    // No sidecar, no field.
+    it.scene.remove(&it.path());
+    it.scene
+        .index(&[])
+        .exits(0)
+        .says("is gone, and so its record names none now");
+    assert_eq!(it.field(), None);
+    it.scene.index(&[]).exits(0).never_says("is gone");
+    // And none that is shorter comes back.
+    it.lay(&[2]);
+    it.scene
+        .index(&[])
+        .exits(1)
+        .refuses(&it.package, "lost attestations");
+    it.lay(&[1, 2, 3]);
+    it.scene.index(&[]).exits(0);
+}
+
+#[test]
+fn a_list_that_lost_something_is_refused() {
+    let it = Attested::new();
+    it.lay(&[1, 2]);
+    it.scene.index(&[]).exits(0);
+    let published = it.field();
+    it.lay(&[2]);
+    it.scene
+        .index(&[])
+        .exits(1)
+        .refuses(&it.package, "lost attestations");
+    assert_eq!(it.field(), published);
+    it.lay(&[3, 2, 1]);
+    it.scene.index(&[]).exits(0);
+}
+
+#[test]
+fn a_list_that_does_not_hold_refuses_its_package() {
+    let it = Attested::new();
+    let name = it.package.rsplit('/').next().unwrap();
+    let sha256 = hex(&it.scene.read(&format!("channel/{}", it.package)));
+    let of_another = json!([bundle("b-1.0-0.conda", &sha256, 1)]).to_string();
+    let other_bytes = json!([bundle(name, &"ab".repeat(32), 1)]).to_string();
+    for text in [
+        "",
+        "[]",
+        "{}",
+        "[7]",
+        "\u{feff}[]",
+        "[{}]",
+        &of_another,
+        &other_bytes,
+    ] {
+        it.scene.write(&it.path(), text);
+        let run = it.scene.index(&[]).exits(3);
+        run.refuses(&it.package, "its attestations do not hold");
+        assert!(
+            !it.scene.exists(&format!("channel/{}.sig", it.package)),
+            "{text:.20}"
+        );
+    }
+    it.scene.remove(&it.path());
+    std::fs::create_dir(it.scene.path(&it.path())).unwrap();
+    it.scene
+        .index(&[])
+        .exits(3)
+        .refuses(&it.package, "its attestations do not hold");
+}
+
+#[test]
+fn what_stands_under_a_lists_digest_has_to_be_that_list() {
+    let it = Attested::new();
+    let digest = it.lay(&[1]);
+    it.scene.write(&it.twin(&digest), "planted");
+    it.scene
+        .index(&[])
+        .exits(3)
+        .refuses(&it.package, "has other bytes than its name says");
+}
+
+#[test]
+fn patches_leave_the_field_alone() {
+    let it = Attested::new();
+    let digest = it.lay(&[1]);
+    let name = it.package.rsplit('/').next().unwrap();
+    let fixes = json!({"packages.conda": {name: {"attestations_sha256": "00", "license": "x"}}});
+    it.scene.write(
+        "channel/linux-64/patch_instructions.json",
+        fixes.to_string(),
+    );
+    it.scene.index(&[]).exits(0);
+    assert_eq!(it.field(), Some(json!(digest)));
+    assert_eq!(it.scene.record(&it.package)["license"], "x");
+}

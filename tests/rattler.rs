@@ -1,0 +1,156 @@
+//! Drives py-rattler, the client library of pixi, against channels that the real binary signed and indexed: it
+//! solves and installs through shards, through the `.zst` twin and through `repodata.json` alone, with patches
+//! applied in each, and the server's log tells which it took. The client comes from PyPI; where it is not to be
+//! had, the tests say so and pass, but not in CI.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice
+)]
+
+use std::sync::OnceLock;
+
+#[path = "support/builder.rs"]
+mod builder;
+#[path = "support/http.rs"]
+mod http;
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/python.rs"]
+mod python;
+#[path = "support/shared.rs"]
+mod shared;
+
+use builder::{Format, PackageSpec};
+use http::Server;
+use program::{Home, Ran};
+use python::{Python, run};
+
+const PROGRAM: &str = include_str!("support/rattler.py");
+const RATTLER: &str = "py-rattler==0.28.0";
+
+/// The client, installed once for all tests here.
+fn client() -> Option<&'static Python> {
+    static CLIENT: OnceLock<Result<Python, String>> = OnceLock::new();
+    let install = || {
+        let make = |python: &Python| python.pip(&[RATTLER], &[]);
+        let check = |python: &Python| run(&mut python.command(&["-c", "import rattler"])).map(drop);
+        Python::installed("py-rattler", RATTLER, make, check)
+    };
+    match CLIENT.get_or_init(install) {
+        Ok(client) => Some(client),
+        Err(why) if std::env::var_os("CI").is_some_and(|value| value == "true") => {
+            panic!("py-rattler is not to be had, and in CI it must be: {why}")
+        }
+        Err(why) => {
+            shared::skip(&format!("py-rattler is not to be had: {why}"));
+            None
+        }
+    }
+}
+
+/// A signed channel: `app` needs `lib`, and by a patch also `extra`, which its package does not say. A newer `app` is
+/// taken away by a patch.
+fn channel(home: &Home) -> std::path::PathBuf {
+    let channel = home.path("channel");
+    let put = |name: &str, version: &str, subdir: &str, depends: &[&str], format| {
+        let spec = PackageSpec::new(name, version, "0").subdir(subdir);
+        spec.depends(depends).write_to(&channel, format);
+    };
+    put("app", "1.0", "linux-64", &["lib >=1"], Format::Conda);
+    put("app", "2.0", "linux-64", &["lib >=1"], Format::Conda);
+    put("lib", "1.0", "noarch", &[], Format::TarBz2);
+    put("extra", "1.0", "noarch", &[], Format::Conda);
+    std::fs::write(
+        channel.join("linux-64/patch_instructions.json"),
+        r#"{"patch_instructions_version":1,"packages":{},
+            "packages.conda":{"app-1.0-0.conda":{"depends":["lib >=1","extra"]}},
+            "revoke":[],"remove":["app-2.0-0.conda"]}"#,
+    )
+    .unwrap();
+    home.run(0, ["keygen", "MyKey"]);
+    channel
+}
+
+/// Indexes with these flags, lets the client install `app` by one kind of index, and gives what was asked for.
+fn installs(source: &str, flags: &[&str]) -> Option<Vec<String>> {
+    let python = client()?;
+    let home = Home::new();
+    let channel = channel(&home);
+    let report = home.index(0, &channel, flags);
+    assert_eq!(report["counts"]["signed"], 4, "{report}");
+    let server = Server::of(&channel);
+    let (prefix, cache) = (home.path("prefix"), home.path("cache"));
+    let mut command = python.command(&["-c", PROGRAM, server.url(), "app"]);
+    command.args([&prefix, &cache]).arg(source);
+    command
+        .env("HOME", home.path(""))
+        .current_dir(home.path(""));
+    let ran = Ran::of(&mut command).demand(0);
+    assert_eq!(
+        ran.stdout,
+        "app-1.0-0.conda [\"lib >=1\", \"extra\"]\nextra-1.0-0.conda []\nlib-1.0-0.tar.bz2 []\n",
+        "{source}: {}",
+        ran.stderr
+    );
+    for name in ["app", "extra", "lib"] {
+        assert!(
+            prefix
+                .join(format!("conda-meta/{name}-1.0-0.json"))
+                .exists()
+        );
+    }
+    Some(server.log())
+}
+
+/// Whether one of the requests that were answered was for such a path.
+fn took(log: &[String], part: &str) -> bool {
+    log.iter()
+        .any(|line| line.starts_with("200 ") && line.contains(part))
+}
+
+#[test]
+fn it_installs_through_shards() {
+    let Some(log) = installs("shards", &[]) else {
+        return;
+    };
+    assert!(
+        took(&log, "linux-64/repodata_shards.msgpack.zst"),
+        "{log:?}"
+    );
+    assert!(took(&log, "linux-64/shards/") && took(&log, "noarch/shards/"));
+    assert!(!took(&log, "repodata.json"), "{log:?}");
+}
+
+#[test]
+fn it_installs_through_the_zst_twin() {
+    let Some(log) = installs("zst", &[]) else {
+        return;
+    };
+    assert!(took(&log, "linux-64/repodata.json.zst"), "{log:?}");
+    assert!(took(&log, "noarch/repodata.json.zst"), "{log:?}");
+    assert!(!took(&log, "shards"), "{log:?}");
+}
+
+#[test]
+fn it_installs_through_repodata_alone() {
+    let Some(log) = installs("json", &["--no-write-shards", "--no-zst"]) else {
+        return;
+    };
+    let plain = |line: &String| line == "200 linux-64/repodata.json";
+    assert!(log.iter().any(plain), "{log:?}");
+    assert!(!took(&log, "shards") && !took(&log, ".zst"), "{log:?}");
+}
+
+#[test]
+fn it_installs_from_shards_where_there_is_nothing_else() {
+    let Some(log) = installs("shards", &["--no-write-monolithic"]) else {
+        return;
+    };
+    assert!(
+        took(&log, "linux-64/repodata_shards.msgpack.zst"),
+        "{log:?}"
+    );
+}
