@@ -15,6 +15,7 @@ use super::shelf::Shelf;
 use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::publish::{self, Existing};
+use crate::record::is_sha256;
 use crate::repodata::{
     CHANNELDATA, CURRENT_REPODATA, Document, IndexFile, REPODATA, REPODATA_FROM_PACKAGES, RSS,
     Rank, current, gather, page, rss, run_exports, shards, with_twins,
@@ -93,7 +94,7 @@ impl Outputs<'_> {
     }
 
     /// Whoever takes over a channel wants to know which of its files go.
-    fn removed_of_others(&self, changes: &[Change]) -> Vec<String> {
+    fn removed_of_others(&self, changes: &[Change]) -> Option<String> {
         let taken_over = |path: &str| {
             self.shelves.iter().any(|shelf| {
                 let of_subdir = path.split_once('/').map(|(subdir, _)| subdir);
@@ -102,16 +103,22 @@ impl Outputs<'_> {
             })
         };
         let removed = changes.iter().filter_map(|change| match change {
-            Change::Remove { path } if taken_over(path) => Some(path),
+            Change::Remove { path } if taken_over(path) => path.rsplit('/').next(),
             _ => None,
         });
-        removed
-            .map(|path| {
-                format!(
-                    "{path}: another tool wrote it, no flag of this run does, and it would go stale; it is removed"
-                )
-            })
-            .collect()
+        // There may be thousands, and they go with the index that named them.
+        let is_shard = |name: &str| {
+            let hex = name.strip_suffix(shards::EXTENSION);
+            hex.is_some_and(is_sha256)
+        };
+        let names: BTreeSet<&str> = removed.filter(|name| !is_shard(name)).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "another tool wrote index files that no flag of this run does, and that would go stale; they are removed: {}",
+                names.join(", ")
+            )
+        })
     }
 
     /// The whole channel, by subdir.
