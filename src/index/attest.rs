@@ -1,6 +1,7 @@
 //! Lists of attestations beside packages (CEP 50). Owns when one is read again, that it only ever grows, and the
 //! immutable twin under which a record names it; what makes one good is [`crate::attestation`]'s.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use sha2::{Digest as _, Sha256};
@@ -41,72 +42,64 @@ impl Examiner<'_> {
         {
             return Ok(Some(*known));
         }
-        let read = |place, path: &str| {
-            let (bytes, stat) = read(place, path).map_err(|error| error.to_string())?;
-            let checked = attestation::check(&bytes, &file.name, &facts.sha256);
-            let list = checked.map_err(|error| format!("{path}: {error}"))?;
-            Ok::<_, String>((list, stat))
-        };
-        let (list, stat) = read(self.places.source, &path)?;
-        let twin = |hash: &str| format!("{path}.{hash}");
-        let lost = |twin: &str| {
-            format!(
-                "{path}: lost attestations of an earlier list; put them back, they are in {twin}"
-            )
-        };
-        if let Some(hash) = published.filter(|hash| *hash != hex(&list.digest())) {
-            let twin = twin(&hash);
-            let place = place_of(self.places, &twin).ok_or_else(|| {
-                format!(
-                    "{twin}: the list that was published is not there to compare with; put it back"
-                )
-            })?;
-            if !list.keeps(&read(place, &twin)?.0) {
-                return Err(lost(&twin));
-            }
-        }
-        // Also of lists that no record names now: to take one away for a while is no way to shorten it.
-        for name in earlier(shelf, &name) {
-            let twin = file.subdir.path_of(name);
-            let there = place_of(self.places, &twin).map(|place| read(place, &twin));
-            // What speaks of other bytes, or is no list, binds nothing.
-            if let Some(Ok((earlier, _))) = there
-                && !list.keeps(&earlier)
-            {
-                return Err(lost(&twin));
-            }
-        }
-        self.compare_twin(&twin(&hex(&list.digest())), &list)?;
+        let (bytes, stat) = read(self.places.source, &path).map_err(|error| error.to_string())?;
+        let list = attestation::check(&bytes, &file.name, &facts.sha256);
+        let list = list.map_err(|error| format!("{path}: {error}"))?;
         let sha256 = list.digest();
+        // Also lists that no record names now: to take one away for a while is no way to shorten it.
+        let mut hashes: BTreeSet<String> = earlier(shelf, &name).collect();
+        let due = published.filter(|hash| *hash != hex(&sha256));
+        hashes.extend(due.clone());
+        for hash in hashes {
+            let twin = format!("{path}.{hash}");
+            match self.earlier_list(&twin, &hash, file, facts)? {
+                Some(earlier) if !list.keeps(&earlier) => {
+                    return Err(format!(
+                        "{path}: lost attestations of an earlier list; put them back, they are in {twin}"
+                    ));
+                }
+                None if due.as_ref() == Some(&hash) => {
+                    return Err(format!(
+                        "{twin}: the list that was published is not there to compare with; put it back"
+                    ));
+                }
+                _ => {}
+            }
+        }
         Ok(Some(Attested { stat, sha256 }))
     }
 
-    /// What stands under an immutable name has to be what the name says.
-    fn compare_twin(&self, twin: &str, list: &Attestations) -> Result<(), String> {
+    /// An earlier list, under the immutable name that its hash gives it; `None` where it is not there, or speaks of
+    /// other bytes than the package has now.
+    fn earlier_list(
+        &self,
+        twin: &str,
+        hash: &str,
+        file: &PackageFile,
+        facts: &Facts,
+    ) -> Result<Option<Attestations>, String> {
         let Some(place) = place_of(self.places, twin) else {
-            return Ok(());
+            return Ok(None);
         };
         let (bytes, _) = read(place, twin).map_err(|error| error.to_string())?;
-        match digest(&bytes) == list.digest() {
-            true => Ok(()),
-            false => Err(format!(
+        if hex(&digest(&bytes)) != hash {
+            return Err(format!(
                 "{twin}: has other bytes than its name says; remove it"
-            )),
+            ));
         }
+        Ok(attestation::check(&bytes, &file.name, &facts.sha256).ok())
     }
 }
 
-/// The immutable twins that stand beside a list of this name.
-fn earlier<'s>(shelf: &'s Shelf<'_>, list: &str) -> impl Iterator<Item = &'s String> {
+/// The hashes in the names of the immutable twins that stand beside a list of this name.
+fn earlier<'s>(shelf: &'s Shelf<'_>, list: &str) -> impl Iterator<Item = String> + use<'s> {
     let prefix = format!("{list}.");
     let listings = [&shelf.subdir.others, &shelf.others_in_target];
     listings.into_iter().flat_map(move |names| {
         let prefix = prefix.clone();
         let names = names.range(prefix.clone()..).map(|(name, _)| name);
-        let twins = names.map_while(move |name| Some((name, name.strip_prefix(&prefix)?)));
-        twins
-            .filter(|(_, hash)| is_sha256(hash))
-            .map(|(name, _)| name)
+        let hashes = names.map_while(move |name| name.strip_prefix(&prefix));
+        hashes.filter(|hash| is_sha256(hash)).map(str::to_owned)
     })
 }
 
@@ -145,10 +138,11 @@ pub fn twins(
                 let twin = one.file.subdir.path_of(&twin);
                 files.push(IndexFile::plain(Rank::Attestations, twin, Some(bytes)));
             }
-            _ => {
+            Ok(_) => {
                 let why = format!("{path} changed while the channel was indexed");
                 one.standing = Err(Refusal::Unsteady(why));
             }
+            Err(error) => one.standing = Err(Refusal::Attestations(error.to_string())),
         }
     }
     files

@@ -95,7 +95,7 @@ fn document<'a>(
         document.signing_keys.extend(key);
     }
     if config.update_only {
-        keep_gone(&mut document, shelf, places);
+        keep_gone(&mut document, shelf, places)?;
     }
     let foreign = shelf.published.signatures.iter();
     let foreign = foreign.filter(|(name, _)| same.contains(name.as_str()));
@@ -120,11 +120,7 @@ fn listed(config: &Config, shelf: &Shelf<'_>, one: &Examined) -> Result<Option<L
     let embed = |value: &str| (!config.detached).then(|| value.to_owned());
     let signature = match (standing, &known.signature) {
         // A dry run makes no signature, and the index would change by it all the same.
-        (Standing::WouldBeSigned, _) => KeyName::parse("dry-run").ok().map(|key| SignatureNote {
-            key,
-            fingerprint: None,
-            value: None,
-        }),
+        (Standing::WouldBeSigned, _) => planned_note(),
         (Standing::Unverified { key, value }, _) => Some(SignatureNote {
             key: key.clone(),
             fingerprint: None,
@@ -155,6 +151,15 @@ fn listed(config: &Config, shelf: &Shelf<'_>, one: &Examined) -> Result<Option<L
     }))
 }
 
+/// Stands in for a signature that a dry run does not make.
+fn planned_note() -> Option<SignatureNote> {
+    Some(SignatureNote {
+        key: KeyName::parse("dry-run").ok()?,
+        fingerprint: Some(Fingerprint::parse(&"0".repeat(64)).ok()?),
+        value: None,
+    })
+}
+
 /// Keys that other tools put into the published record, and the digest of the list of attestations: that of the list
 /// which lies beside the package or, where none ever did, the one that the record has from elsewhere.
 fn carried(shelf: &Shelf<'_>, one: &Examined, known: &Remembered) -> Object {
@@ -175,7 +180,11 @@ fn carried(shelf: &Shelf<'_>, one: &Examined, known: &Remembered) -> Object {
 }
 
 /// `--update-only`: records whose files are gone stay as they were published.
-fn keep_gone(document: &mut Document<'_>, shelf: &Shelf<'_>, places: Places<'_>) {
+fn keep_gone(
+    document: &mut Document<'_>,
+    shelf: &Shelf<'_>,
+    places: Places<'_>,
+) -> Result<(), Error> {
     let mut remains = None;
     for (name, record) in shelf.gone() {
         let Some(format) = Format::of(name) else {
@@ -193,9 +202,13 @@ fn keep_gone(document: &mut Document<'_>, shelf: &Shelf<'_>, places: Places<'_>)
         let known = known.filter(|it| record.sha256.as_deref() == Some(&hex(&it.facts.sha256)));
         let details = match known {
             Some(known) => known.facts.details.clone(),
-            None => remains
-                .get_or_insert_with(|| Remains::of(places.target(), &shelf.subdir.name))
-                .details(name),
+            None => match &remains {
+                Some(remains) => Remains::details(remains, name),
+                None => {
+                    let read = Remains::of(places, &shelf.subdir.name)?;
+                    remains.insert(read).details(name)
+                }
+            },
         };
         document.listed.push(Listed {
             name: name.clone(),
@@ -204,6 +217,7 @@ fn keep_gone(document: &mut Document<'_>, shelf: &Shelf<'_>, places: Places<'_>)
             details,
         });
     }
+    Ok(())
 }
 
 /// The key that a published record names, as the published index knows it.

@@ -233,8 +233,15 @@ impl Making<'_> {
             documents::documents(config, places, shelves, examined, &self.keys, self.pool)?;
         let (others, warnings) = neighbours::documents(places, neighbours, cache)?;
         report.warnings.extend(warnings);
-        let (patched, reports) =
-            patching::patched(config, places, patches, documents, &others, self.cancelled)?;
+        let (patched, reports) = patching::patched(
+            config,
+            places,
+            patches,
+            documents,
+            &others,
+            &self.keys,
+            self.cancelled,
+        )?;
         report.patches = reports;
         let outputs = Outputs {
             config,

@@ -51,6 +51,14 @@ pub fn neighbours(
             Err(error) => channel.warnings.push(untold(&error, &name)),
         }
     }
+    let noarch = SubdirName::noarch();
+    let is_known = found.iter().any(|one| one.name == noarch)
+        || channel.subdirs.iter().any(|subdir| subdir.name == noarch);
+    if !is_known && matches!(config.patches, Patches::Package(_)) {
+        // An output that is new begins with what is published where the packages lie.
+        let (name, told) = (noarch.clone(), Told::of(places, &noarch)?);
+        found.push(Neighbour { name, told });
+    }
     Ok(found)
 }
 
@@ -100,9 +108,10 @@ fn document<'a>(
             .filter(|known| record.sha256.as_deref() == Some(&hex(&known.facts.sha256)));
         let details = match known {
             Some(known) => known.facts.details.clone(),
-            None => remains
-                .get_or_insert_with(|| Remains::of(places.target(), name))
-                .details(&file),
+            None => match &remains {
+                Some(remains) => Remains::details(remains, &file),
+                None => remains.insert(Remains::of(places, name)?).details(&file),
+            },
         };
         listed.push(Listed {
             name: file,

@@ -95,12 +95,14 @@ impl Outputs<'_> {
 
     /// Whoever takes over a channel wants to know which of its files go.
     fn removed_of_others(&self, changes: &[Change]) -> Option<String> {
-        let taken_over = |path: &str| {
-            self.shelves.iter().any(|shelf| {
-                let of_subdir = path.split_once('/').map(|(subdir, _)| subdir);
-                let here = of_subdir.is_none_or(|subdir| subdir == shelf.subdir.name.as_str());
-                here && !shelf.published.by_sigindex
-            })
+        let foreign = |shelf: &Shelf<'_>| !shelf.published.by_sigindex;
+        let is_channels = self.neighbours.is_empty() && self.shelves.iter().all(foreign);
+        let taken_over = |path: &str| match path.split_once('/') {
+            None => is_channels,
+            Some((subdir, _)) => {
+                let mut shelves = self.shelves.iter();
+                shelves.any(|shelf| shelf.subdir.name.as_str() == subdir && foreign(shelf))
+            }
         };
         let removed = changes.iter().filter_map(|change| match change {
             Change::Remove { path } if taken_over(path) => path.rsplit('/').next(),

@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Config;
+use super::documents::SigningKeys;
 use super::places::Places;
 use super::shelf::Shelf;
 use crate::channel::SubdirName;
 use crate::error::Error;
+use crate::keys::Keyring;
 use crate::package::{self, ReadOptions};
 use crate::patch::{CAPS, FILE_NAME, Instructions, PatchReport, Source, subdir_of};
 use crate::publish::{self, Existing};
 use crate::record::hex;
 use crate::repodata::{Document, Listed};
+use crate::sidecar;
+use crate::signature::{self, Check};
 use crate::storage::{Kind, Links, StorageError};
 use crate::version::Version;
 
@@ -118,12 +123,19 @@ pub fn patched<'a>(
     prepared: Prepared<'_>,
     documents: Vec<Document<'a>>,
     neighbours: &[Document<'_>],
+    keys: &SigningKeys<'_>,
     cancelled: &AtomicBool,
 ) -> Result<(Vec<Patched<'a>>, Vec<PatchReport>), Error> {
     let of_package = match prepared.patches {
         Patches::Package(name) => {
-            let all = documents.iter().chain(neighbours);
-            Some(source_in_noarch(name, all, places, cancelled)?)
+            let found = Noarch {
+                config,
+                places,
+                walked: &documents,
+                neighbours,
+                keyring: keys.keyring,
+            };
+            Some(found.source(name, cancelled)?)
         }
         _ => None,
     };
@@ -203,77 +215,95 @@ fn of_subdir(
     Ok(Some(instructions))
 }
 
-/// What is looked at to find the newest package of a name.
+/// What is looked at to find the newest package of a name. Other tools may have put anything there.
 #[derive(Deserialize)]
-struct Glance<'r> {
-    #[serde(borrow, default)]
-    name: Option<std::borrow::Cow<'r, str>>,
+struct Glance {
     #[serde(default)]
-    version: Option<String>,
+    name: Value,
     #[serde(default)]
-    build_number: Option<i64>,
+    version: Value,
     #[serde(default)]
-    sha256: Option<String>,
+    build_number: Value,
     #[serde(default)]
-    signature: Option<Signature>,
+    sha256: Value,
+    #[serde(default)]
+    signature: Value,
 }
 
-#[derive(Deserialize)]
-struct Signature {
-    #[serde(default)]
-    verified: Option<bool>,
+/// Where a package of patches is looked for.
+struct Noarch<'n> {
+    config: &'n Config,
+    places: Places<'n>,
+    walked: &'n [Document<'n>],
+    neighbours: &'n [Document<'n>],
+    keyring: &'n Keyring,
 }
 
-/// The instructions in the newest package of a name. It is read once more for them, and has to be the one that is
-/// listed.
-fn source_in_noarch<'d>(
-    name: &str,
-    documents: impl Iterator<Item = &'d Document<'d>>,
-    places: Places<'_>,
-    cancelled: &AtomicBool,
-) -> Result<Source, Error> {
-    let noarch = SubdirName::noarch();
-    let fail = |why: String| unusable(name, &why);
-    let listed = documents
-        .filter(|document| *document.subdir == noarch)
-        .flat_map(|document| &document.listed);
-    let newest = listed
-        .filter_map(|one| {
-            let glance: Glance<'_> = serde_json::from_str(&one.record).ok()?;
-            (glance.name.as_deref() == Some(name)).then_some((one, glance))
-        })
-        .max_by_key(|(one, glance)| {
-            let version = Version::parse(glance.version.as_deref().unwrap_or_default());
-            (version, glance.build_number, &one.name)
-        });
-    let (one, glance) = newest.ok_or_else(|| not_in_noarch(name))?;
-    if glance
-        .signature
-        .is_some_and(|it| it.verified == Some(false))
-    {
-        return Err(fail(format!(
-            "nobody could check the signature of {}; put its public key into the keys folder",
-            one.name
-        )));
+impl Noarch<'_> {
+    /// The instructions in the newest package of a name. It is read once more for them, and has to be the one that is
+    /// listed; where `noarch` is not walked, nothing vouches for that but its signature.
+    fn source(&self, name: &str, cancelled: &AtomicBool) -> Result<Source, Error> {
+        let noarch = SubdirName::noarch();
+        let fail = |why: String| unusable(name, &why);
+        let of_noarch = |document: &&Document<'_>| *document.subdir == noarch;
+        let walked = self.walked.iter().find(of_noarch);
+        let document = walked.or_else(|| self.neighbours.iter().find(of_noarch));
+        let listed = document.into_iter().flat_map(|document| &document.listed);
+        let newest = listed
+            .filter_map(|one| {
+                let glance: Glance = serde_json::from_str(&one.record).ok()?;
+                (glance.name.as_str() == Some(name)).then_some((one, glance))
+            })
+            .max_by_key(|(one, glance)| {
+                let version = Version::parse(glance.version.as_str().unwrap_or_default());
+                (version, glance.build_number.as_i64(), &one.name)
+            });
+        let (one, glance) = newest.ok_or_else(|| not_in_noarch(name))?;
+        let path = noarch.path_of(&one.name);
+        if glance.signature.get("verified") == Some(&Value::Bool(false)) {
+            return Err(fail(format!(
+                "nobody could check the signature of {path}; put its public key into the keys folder"
+            )));
+        }
+        let (file, _) = self.places.source.open(&path, Links::Follow)?;
+        let options = ReadOptions {
+            check_archives: false,
+            cancelled,
+            progress: &|_| {},
+        };
+        let wanted = |member: &str| subdir_of(member).is_some();
+        let (digests, files) = package::files(&file, &one.name, &wanted, CAPS, &options)
+            .map_err(|error| fail(format!("{path} {error}")))?;
+        if glance.sha256.as_str() != Some(&hex(&digests.sha256)) {
+            return Err(fail(format!(
+                "{path} is not the package that is listed; run again"
+            )));
+        }
+        if walked.is_none() {
+            self.demand_signature(&path, &digests.sha256)
+                .map_err(|why| {
+                    fail(format!(
+                        "noarch is not walked in this run, and the signature of {path} does not vouch for it: {why}; take noarch in with --subdir noarch"
+                    ))
+                })?;
+        }
+        let by_subdir: BTreeMap<String, Vec<u8>> = files
+            .into_iter()
+            .filter_map(|(member, bytes)| Some((subdir_of(&member)?.to_string(), bytes)))
+            .collect();
+        Source::of_files(&path, by_subdir)
     }
-    let path = noarch.path_of(&one.name);
-    let (file, _) = places.source.open(&path, Links::Follow)?;
-    let options = ReadOptions {
-        check_archives: false,
-        cancelled,
-        progress: &|_| {},
-    };
-    let wanted = |member: &str| subdir_of(member).is_some();
-    let (digests, files) = package::files(&file, &one.name, &wanted, CAPS, &options)
-        .map_err(|error| fail(format!("{path} {error}")))?;
-    if glance.sha256 != Some(hex(&digests.sha256)) {
-        return Err(fail(format!(
-            "{path} is not the package that is listed; run again"
-        )));
+
+    fn demand_signature(&self, path: &str, sha256: &[u8; 32]) -> Result<(), String> {
+        let sig = format!("{path}{}", sidecar::SUFFIX);
+        let place = match sidecar::is_there(self.places.target(), &sig) {
+            true => self.places.target(),
+            false => self.places.source,
+        };
+        let (signature, _) = sidecar::read(place, &sig)?;
+        match signature::check(&signature, sha256, self.keyring, self.config.min_bits) {
+            Check::Valid { .. } => Ok(()),
+            other => Err(other.to_string()),
+        }
     }
-    let by_subdir: BTreeMap<String, Vec<u8>> = files
-        .into_iter()
-        .filter_map(|(member, bytes)| Some((subdir_of(&member)?.to_string(), bytes)))
-        .collect();
-    Source::of_files(&path, by_subdir)
 }

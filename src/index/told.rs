@@ -26,7 +26,7 @@ const MAX_PUBLISHED: u64 = 4 << 30;
 const MAX_SHARDS: u64 = 256 << 20;
 
 /// The largest run exports and summary of the channel that are read back, in bytes.
-const MAX_REMAINS: u64 = 1 << 30;
+const MAX_REMAINS: u64 = 256 << 20;
 
 /// What tells what was published in a subdir.
 #[derive(Debug)]
@@ -130,13 +130,31 @@ pub struct Remains {
 }
 
 impl Remains {
-    /// What the published files of a subdir tell. One that can't be read tells nothing.
-    pub fn of(storage: &dyn Storage, subdir: &SubdirName) -> Remains {
-        let read = |path: &str| publish::existing(storage, path, MAX_REMAINS).ok()?.file();
-        let run_exports = read(&subdir.path_of(run_exports::RUN_EXPORTS))
-            .and_then(|bytes| run_exports::read(&bytes))
-            .or_else(|| Some(in_shards(storage, subdir).ok()??.run_exports));
-        let about = read(CHANNELDATA).and_then(|bytes| {
+    /// What the published files of a subdir tell: those of the output, or else those where the packages lie. A file
+    /// of another form tells nothing.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    pub fn of(places: Places<'_>, subdir: &SubdirName) -> Result<Remains, Error> {
+        let remains = Remains::in_storage(places.target(), subdir)?;
+        if remains.is_nothing() && places.output.is_some() {
+            return Remains::in_storage(places.source, subdir);
+        }
+        Ok(remains)
+    }
+
+    fn in_storage(storage: &dyn Storage, subdir: &SubdirName) -> Result<Remains, Error> {
+        let file = |path: &str| publish::existing(storage, path, MAX_REMAINS);
+        let run_exports = file(&subdir.path_of(run_exports::RUN_EXPORTS))?.file();
+        let run_exports = match run_exports.and_then(|bytes| run_exports::read(&bytes)) {
+            Some(run_exports) => Some(run_exports),
+            None => match in_shards(storage, subdir) {
+                Ok(shards) => shards.map(|shards| shards.run_exports),
+                Err(Error::BrokenIndex { .. }) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        let about = file(CHANNELDATA)?.file().and_then(|bytes| {
             let Json::Object(mut top) = json::parse(&bytes).ok()? else {
                 return None;
             };
@@ -145,10 +163,14 @@ impl Remains {
                 _ => None,
             }
         });
-        Remains {
+        Ok(Remains {
             run_exports: run_exports.unwrap_or_default(),
             about: about.unwrap_or_default(),
-        }
+        })
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.run_exports.is_empty() && self.about.is_empty()
     }
 
     /// The details of a package, as far as they are left.

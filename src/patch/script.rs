@@ -99,7 +99,12 @@ pub(super) fn require_python() -> Result<(), String> {
     let mut command = Command::new(PYTHON);
     let command = command.arg("--version").stdin(Stdio::null());
     let run = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    run.map(drop).map_err(|cause| why(&cause))
+    match run.map_err(|cause| why(&cause))? {
+        status if status.success() => Ok(()),
+        status => Err(format!(
+            "{PYTHON} does not run here: `{PYTHON} --version` ended with {status}"
+        )),
+    }
 }
 
 /// A file that is nowhere but in memory, and that no other program inherits unasked.

@@ -133,7 +133,6 @@ fn web_page<'a>(package: &'a ChannelPackage, key: &str) -> Option<&'a str> {
     urls.find(|url| web_address(url).is_some())
 }
 
-/// Whether following the link opens a web page, and nothing that a script or a file could be.
 /// What readers know an item by, a package URL (ECMA-427): a new build of a version they have seen is no new item.
 fn guid(name: &str, version: &str, channel: &str) -> String {
     let (name, version) = (segment(name), segment(version));

@@ -134,8 +134,13 @@ impl LocalStorage {
                 opened => opened,
             };
             folder = match opened {
-                Err(Errno::LOOP | Errno::NOTDIR) => {
-                    return Err(StorageError::Link(self.shown(path)));
+                Err(error @ (Errno::LOOP | Errno::NOTDIR)) => {
+                    let found = sys::statat(&folder, part, AtFlags::SYMLINK_NOFOLLOW);
+                    let kind = found.map(|found| sys::FileType::from_raw_mode(found.st_mode));
+                    return Err(match kind.is_ok_and(|kind| kind.is_symlink()) {
+                        true => StorageError::Link(self.shown(path)),
+                        false => self.fail(path, "open the folder")(error.into()),
+                    });
                 }
                 opened => {
                     opened.map_err(|error| self.fail(path, "open the folder")(error.into()))?

@@ -230,7 +230,9 @@ fn remedy(cause: &io::Error) -> &'static str {
             "; mount it writable, or write elsewhere with --output"
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and run again",
-        io::ErrorKind::NotADirectory => "; name a folder",
+        io::ErrorKind::NotADirectory => {
+            "; something else has that name: move it away, or name a folder"
+        }
         io::ErrorKind::NotFound => "; look whether the path is right",
         _ => "",
     }

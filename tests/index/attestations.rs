@@ -162,6 +162,23 @@ fn what_stands_under_a_lists_digest_has_to_be_that_list() {
 }
 
 #[test]
+fn an_earlier_list_that_was_exchanged_is_no_earlier_list() {
+    let it = Attested::new();
+    let first = it.lay(&[1, 2]);
+    it.scene.index(&[]).exits(0);
+    let shorter = it.lay(&[2]);
+    let text = it.scene.read(&it.path());
+    it.scene.write(&it.twin(&first), &text);
+    let run = it.scene.index(&[]).exits(1);
+    run.refuses(&it.package, "has other bytes than its name says");
+    it.lay(&[1, 2]);
+    let whole = it.scene.read(&it.path());
+    it.scene.write(&it.twin(&first), whole);
+    it.scene.write(&it.twin(&shorter), text);
+    it.scene.index(&[]).exits(0);
+}
+
+#[test]
 fn patches_leave_the_field_alone() {
     let it = Attested::new();
     let digest = it.lay(&[1]);

@@ -461,6 +461,13 @@ fn what_the_cache_forgot_the_published_files_tell() {
     scene.remove(&format!("channel/{n}"));
     let kept = [&flags[..], &["--update-only"]].concat();
     scene.index(&kept).exits(0).has::<&str>("files", &[]);
+    // A new output begins with it.
+    scene.remove("cache");
+    let elsewhere = [&kept[..], &["--output", "public", "--channeldata"]].concat();
+    scene.index(&elsewhere).exits(0);
+    let [here, there] =
+        ["channel", "public"].map(|it| scene.json(&format!("{it}/channeldata.json")));
+    assert_eq!(here["packages"]["n"], there["packages"]["n"]);
 }
 
 #[test]

@@ -212,6 +212,15 @@ fn patches_that_can_not_be_had_sign_nothing() {
 #[test]
 fn a_package_of_patches_has_to_be_one_that_is_trusted() {
     let scene = scene();
+    // Also where it is yet to be signed, in a dry run too.
+    let other = PackageSpec::new("fresh", "1", "0")
+        .subdir("noarch")
+        .payload_path("linux-64/patch_instructions.json")
+        .payload(FIXES);
+    scene.put(&other, Format::Conda);
+    scene
+        .index(&["--dry-run", "--patch-generator", "fresh"])
+        .exits(0);
     let package = PackageSpec::new("named", "1", "0")
         .subdir("noarch")
         .payload_path("linux-64/patch_instructions.json")
@@ -231,7 +240,15 @@ fn a_package_of_patches_has_to_be_one_that_is_trusted() {
         scene.repodata("linux-64")["removed"],
         json!(["c-1.0-0.conda"])
     );
+    // There nothing vouches for it but its signature, whatever the published index says.
     let sig = format!("channel/{package}.sig");
+    let good = scene.text(&sig);
+    scene.write(&sig, scene.text("channel/linux-64/a-1.0-0.conda.sig"));
+    let run = scene.index(&flags).exits(1);
+    run.says("does not vouch for it").says("--subdir noarch");
+    scene.remove(&sig);
+    scene.index(&flags).exits(1).says("does not vouch for it");
+    scene.write(&sig, good);
     let of_another = scene.text(&sig).replacen("fixture", "stranger", 1);
     scene.write(&sig, of_another);
     let flags = ["--keep-unknown", "--patch-generator", "named"];

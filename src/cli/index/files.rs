@@ -218,9 +218,21 @@ fn base_url(url: &str) -> Result<String, Error> {
     }
     // A relative one has no colon in its first part (RFC 3986, 4.2).
     let first = url.split('/').next().unwrap_or_default();
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    if !matches!(scheme, Some("http" | "https" | "file")) && first.contains(':') {
-        return Err(fault("is neither a URL (https://…) nor a relative one"));
+    match url.split_once("://") {
+        Some((scheme, place)) => {
+            let known = ["http", "https", "file", "s3", "ftp"];
+            if !known.iter().any(|it| scheme.eq_ignore_ascii_case(it)) {
+                return Err(fault("clients know http, https, file, s3 and ftp"));
+            }
+            if !scheme.eq_ignore_ascii_case("file") && (place.is_empty() || place.starts_with('/'))
+            {
+                return Err(fault("names no host"));
+            }
+        }
+        None if first.contains(':') => {
+            return Err(fault("is neither a URL (https://…) nor a relative one"));
+        }
+        None => {}
     }
     if url.contains(['?', '#']) {
         return Err(fault("names are put behind it, so it can't have a ? or #"));
@@ -268,6 +280,10 @@ mod tests {
             ("", None),
             ("/", None),
             ("https://x.org/a b", None),
+            ("HTTPS://x.org", Some("HTTPS://x.org")),
+            ("s3://bucket/c", Some("s3://bucket/c")),
+            ("https://", None),
+            ("gopher://x", None),
             ("javascript:alert(1)", None),
             ("https:x", None),
             ("https://x.org/\u{202e}", None),
