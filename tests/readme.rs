@@ -86,3 +86,32 @@ fn ci_runs_the_two_commands_of_the_readme() {
     }
     assert_eq!(commands, 2);
 }
+
+#[test]
+fn the_flags_of_other_indexers_are_taken_as_the_tables_say() {
+    let readme = read("README.md");
+    let mut seen = 0;
+    for line in readme.lines().filter(|line| line.starts_with("| `-")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        let (theirs, ours) = (cells.first().unwrap(), cells.last().unwrap());
+        if ours.trim_start().starts_with("none") {
+            continue;
+        }
+        // Where a flag is called otherwise here, the last column says how.
+        let is_same = ours.contains("the same") || ours.contains("the old name is taken too");
+        let named = if is_same { theirs } else { ours };
+        let flags = named.split('`').skip(1).step_by(2);
+        for flag in
+            flags.filter_map(|flag| flag.split([' ', '/']).find(|word| word.starts_with("--")))
+        {
+            let output = Command::new(env!("CARGO_BIN_EXE_sigindex"))
+                .arg(flag)
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(!said.contains("unexpected argument"), "{flag}: {said}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 35, "{seen}");
+}
