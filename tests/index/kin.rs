@@ -547,6 +547,14 @@ fn what_stands_in_the_way_of_index_files() {
 
 #[test]
 fn many_subdirs_are_published_at_once() {
+    let most = std::process::Command::new("sh")
+        .args(["-c", "ulimit -Hn"])
+        .output();
+    let most = String::from_utf8(most.unwrap().stdout).unwrap();
+    if most.trim().parse::<u64>().is_ok_and(|most| most < 2_048) {
+        eprintln!("skipped: a process may hold {most} files open here");
+        return;
+    }
     let scene = Scene::new();
     for number in 0..600 {
         let spec = PackageSpec::new("a", "1.0", "0").subdir(&format!("os{number}-64"));
