@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use crate::attestation;
+use crate::attestation::{SidecarName, sidecar_name};
 use crate::package::Format;
 use crate::record::is_deceptive;
 use crate::sidecar;
@@ -312,8 +312,7 @@ impl Subdir {
             ));
         }
         let lists = self.others.keys().filter(|name| {
-            let package = name.strip_suffix(attestation::SUFFIX);
-            package.is_some_and(|it| Format::of(it).is_some() && !names.contains(it))
+            matches!(sidecar_name(name), Some(SidecarName::Mutable(package)) if !names.contains(package))
         });
         for list in lists {
             let path = self.name.path_of(&list.escape_debug().to_string());

@@ -13,10 +13,12 @@
 //! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
 //!
 //! # Invariants
-//! 1. A package that is not in the cache is read exactly once, from one open file, in bounded memory.
+//! 1. A package that is not in the cache is read exactly once, from one open file, in bounded memory. (One that
+//!    holds patches is read once more for them, and has to be the same.)
 //! 2. The index never names bytes that were not read, and never a package that was refused.
-//! 3. Readers never see half a file, nor a name that is not there: signatures come first, then compressed
-//!    twins, `repodata.json` last.
+//! 3. Readers never see half a file, nor a name that is not there: signatures come first, then shards and kin,
+//!    the shard index, compressed twins, and `repodata.json` last; only then old shards go
+//!    ([`repodata::Rank`]).
 //! 4. The same packages and signatures give the same bytes, recorded times aside; a run that changes
 //!    nothing writes nothing.
 //! 5. `verify` never trusts the cache.

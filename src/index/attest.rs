@@ -10,7 +10,7 @@ use super::examine::{Examined, Examiner};
 use super::judge::Refusal;
 use super::places::Places;
 use super::shelf::Shelf;
-use crate::attestation::{self, Attestations, SUFFIX};
+use crate::attestation::{self, Attestations, SUFFIX, SidecarName, sidecar_name};
 use crate::cache::{Attested, Facts};
 use crate::channel::PackageFile;
 use crate::json::Json;
@@ -47,7 +47,7 @@ impl Examiner<'_> {
         let list = list.map_err(|error| format!("{path}: {error}"))?;
         let sha256 = list.digest();
         // Also lists that no record names now: to take one away for a while is no way to shorten it.
-        let mut hashes: BTreeSet<String> = earlier(shelf, &name).collect();
+        let mut hashes = earlier(shelf, &file.name);
         let due = published.filter(|hash| *hash != hex(&sha256));
         hashes.extend(due.clone());
         for hash in hashes {
@@ -91,16 +91,20 @@ impl Examiner<'_> {
     }
 }
 
-/// The hashes in the names of the immutable twins that stand beside a list of this name.
-fn earlier<'s>(shelf: &'s Shelf<'_>, list: &str) -> impl Iterator<Item = String> + use<'s> {
-    let prefix = format!("{list}.");
+/// The hashes in the names of the immutable twins that stand beside a package's list.
+fn earlier(shelf: &Shelf<'_>, package: &str) -> BTreeSet<String> {
+    let start = format!("{package}{SUFFIX}.");
     let listings = [&shelf.subdir.others, &shelf.others_in_target];
-    listings.into_iter().flat_map(move |names| {
-        let prefix = prefix.clone();
-        let names = names.range(prefix.clone()..).map(|(name, _)| name);
-        let hashes = names.map_while(move |name| name.strip_prefix(&prefix));
-        hashes.filter(|hash| is_sha256(hash)).map(str::to_owned)
-    })
+    let names = listings.into_iter().flat_map(|names| {
+        let from = names.range(start.clone()..).map(|(name, _)| name);
+        from.take_while(|name| name.starts_with(&start))
+    });
+    names
+        .filter_map(|name| match sidecar_name(name)? {
+            SidecarName::Immutable(of, hash) if of == package => Some(hex(&hash)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Whether a record named a list that lies there no longer.

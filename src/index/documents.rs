@@ -10,8 +10,8 @@ use super::Config;
 use super::attest::has_sidecar;
 use super::examine::{Examined, Standing};
 use super::places::Places;
+use super::remains::Recollection;
 use super::shelf::Shelf;
-use super::told::Remains;
 use crate::cache::Remembered;
 use crate::channel::{PackageFile, SubdirName};
 use crate::error::Error;
@@ -185,7 +185,7 @@ fn keep_gone(
     shelf: &Shelf<'_>,
     places: Places<'_>,
 ) -> Result<(), Error> {
-    let mut remains = None;
+    let mut recollection = Recollection::new(places, &shelf.subdir.name, &shelf.known);
     for (name, record) in shelf.gone() {
         let Some(format) = Format::of(name) else {
             continue;
@@ -198,18 +198,7 @@ fn keep_gone(
             // What another indexer wrote, and Python would not print so, stays as it is.
             _ => record.text.to_string(),
         };
-        let known = shelf.known.get(name);
-        let known = known.filter(|it| record.sha256.as_deref() == Some(&hex(&it.facts.sha256)));
-        let details = match known {
-            Some(known) => known.facts.details.clone(),
-            None => match &remains {
-                Some(remains) => Remains::details(remains, name),
-                None => {
-                    let read = Remains::of(places, &shelf.subdir.name)?;
-                    remains.insert(read).details(name)
-                }
-            },
-        };
+        let details = recollection.details(name, record)?;
         document.listed.push(Listed {
             name: name.clone(),
             format,

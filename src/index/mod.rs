@@ -11,6 +11,7 @@ mod outputs;
 mod patching;
 mod places;
 mod read;
+mod remains;
 mod retired;
 mod run;
 mod shelf;

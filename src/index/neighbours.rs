@@ -4,12 +4,12 @@
 use super::Config;
 use super::patching::Patches;
 use super::places::Places;
-use super::told::{Remains, Told};
+use super::remains::Recollection;
+use super::told::Told;
 use crate::cache::Cache;
 use crate::channel::{Channel, SubdirName};
 use crate::error::Error;
 use crate::package::Format;
-use crate::record::hex;
 use crate::repodata::{Document, Listed, Published};
 use crate::storage::Kind;
 
@@ -51,14 +51,6 @@ pub fn neighbours(
             Err(error) => channel.warnings.push(untold(&error, &name)),
         }
     }
-    let noarch = SubdirName::noarch();
-    let is_known = found.iter().any(|one| one.name == noarch)
-        || channel.subdirs.iter().any(|subdir| subdir.name == noarch);
-    if !is_known && matches!(config.patches, Patches::Package(_)) {
-        // An output that is new begins with what is published where the packages lie.
-        let (name, told) = (noarch.clone(), Told::of(places, &noarch)?);
-        found.push(Neighbour { name, told });
-    }
     Ok(found)
 }
 
@@ -97,22 +89,13 @@ fn document<'a>(
     cache: &mut dyn Cache,
 ) -> Result<Document<'a>, Error> {
     let known = cache.load(name.as_str())?;
-    let mut remains = None;
+    let mut recollection = Recollection::new(places, name, &known);
     let mut listed = Vec::with_capacity(published.records.len());
     for (file, record) in published.records {
         let Some(format) = Format::of(&file) else {
             continue;
         };
-        let known = known
-            .get(&file)
-            .filter(|known| record.sha256.as_deref() == Some(&hex(&known.facts.sha256)));
-        let details = match known {
-            Some(known) => known.facts.details.clone(),
-            None => match &remains {
-                Some(remains) => Remains::details(remains, &file),
-                None => remains.insert(Remains::of(places, name)?).details(&file),
-            },
-        };
+        let details = recollection.details(&file, &record)?;
         listed.push(Listed {
             name: file,
             format,

@@ -89,9 +89,8 @@ fn demand_in_noarch(name: &str, shelves: &[Shelf<'_>]) -> Result<(), Error> {
     let Some(shelf) = shelves.iter().find(|shelf| shelf.subdir.name == noarch) else {
         return Ok(());
     };
-    let names = shelf.subdir.packages.iter().map(|file| file.stem());
-    let mut names = names.filter_map(|stem| stem.rsplitn(3, '-').nth(2));
-    match names.any(|found| found == name) {
+    let mut files = shelf.subdir.packages.iter();
+    match files.any(|file| package::name_in(&file.name) == name) {
         true => Ok(()),
         false => Err(not_in_noarch(name)),
     }
@@ -100,7 +99,7 @@ fn demand_in_noarch(name: &str, shelves: &[Shelf<'_>]) -> Result<(), Error> {
 fn not_in_noarch(name: &str) -> Error {
     unusable(
         name,
-        "no such file or folder, and no package of that name is in noarch; name another",
+        "no such file or folder, and no package of that name is in noarch as it is indexed here; name another, or take noarch in with --subdir noarch",
     )
 }
 

@@ -10,13 +10,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::places::Places;
 use crate::channel::SubdirName;
-use crate::details::Details;
 use crate::error::Error;
-use crate::json::{self, Json, Object};
-use crate::package::Format;
+use crate::json::{Json, Object};
 use crate::publish::{self, Existing};
 use crate::record::hex;
-use crate::repodata::{CHANNELDATA, Published, REPODATA, run_exports, shards};
+use crate::repodata::{Published, REPODATA, shards};
 use crate::storage::{Links, Storage, StorageError};
 
 /// The largest index that is read back, in bytes: many times that of the largest channels.
@@ -24,9 +22,6 @@ const MAX_PUBLISHED: u64 = 4 << 30;
 
 /// The largest shard and shard index that are read back, in bytes.
 const MAX_SHARDS: u64 = 256 << 20;
-
-/// The largest run exports and summary of the channel that are read back, in bytes.
-const MAX_REMAINS: u64 = 256 << 20;
 
 /// What tells what was published in a subdir.
 #[derive(Debug)]
@@ -39,7 +34,7 @@ pub struct Told {
 
 /// What the shards of a subdir tell.
 #[derive(Debug)]
-struct Shards {
+pub struct Shards {
     /// The path of their index.
     path: String,
     /// What it says of itself.
@@ -47,7 +42,7 @@ struct Shards {
     /// Records, by file name.
     records: Vec<(String, String)>,
     /// Run exports, by file name.
-    run_exports: BTreeMap<String, Object>,
+    pub run_exports: BTreeMap<String, Object>,
 }
 
 impl Told {
@@ -120,72 +115,6 @@ impl Shards {
     }
 }
 
-/// What is left of packages' details where neither their files nor the cache tell them.
-#[derive(Debug, Default)]
-pub struct Remains {
-    /// Run exports, by file name.
-    run_exports: BTreeMap<String, Object>,
-    /// What `channeldata.json` says, by package name.
-    about: Object,
-}
-
-impl Remains {
-    /// What the published files of a subdir tell: those of the output, or else those where the packages lie. A file
-    /// of another form tells nothing.
-    ///
-    /// # Errors
-    /// When a file can't be read.
-    pub fn of(places: Places<'_>, subdir: &SubdirName) -> Result<Remains, Error> {
-        let remains = Remains::in_storage(places.target(), subdir)?;
-        if remains.is_nothing() && places.output.is_some() {
-            return Remains::in_storage(places.source, subdir);
-        }
-        Ok(remains)
-    }
-
-    fn in_storage(storage: &dyn Storage, subdir: &SubdirName) -> Result<Remains, Error> {
-        let file = |path: &str| publish::existing(storage, path, MAX_REMAINS);
-        let run_exports = file(&subdir.path_of(run_exports::RUN_EXPORTS))?.file();
-        let run_exports = match run_exports.and_then(|bytes| run_exports::read(&bytes)) {
-            Some(run_exports) => Some(run_exports),
-            None => match in_shards(storage, subdir) {
-                Ok(shards) => shards.map(|shards| shards.run_exports),
-                Err(Error::BrokenIndex { .. }) => None,
-                Err(error) => return Err(error),
-            },
-        };
-        let about = file(CHANNELDATA)?.file().and_then(|bytes| {
-            let Json::Object(mut top) = json::parse(&bytes).ok()? else {
-                return None;
-            };
-            match top.remove("packages") {
-                Some(Json::Object(packages)) => Some(packages),
-                _ => None,
-            }
-        });
-        Ok(Remains {
-            run_exports: run_exports.unwrap_or_default(),
-            about: about.unwrap_or_default(),
-        })
-    }
-
-    fn is_nothing(&self) -> bool {
-        self.run_exports.is_empty() && self.about.is_empty()
-    }
-
-    /// The details of a package, as far as they are left.
-    pub fn details(&self, file: &str) -> Details {
-        let stem = Format::of(file).map_or(file, |format| format.stem(file));
-        let name = stem.rsplitn(3, '-').nth(2).unwrap_or(stem);
-        let nothing = Object::new();
-        let about = match self.about.get(name) {
-            Some(Json::Object(about)) => about,
-            _ => &nothing,
-        };
-        Details::recovered(self.run_exports.get(file).unwrap_or(&nothing), about)
-    }
-}
-
 fn text(storage: &dyn Storage, path: &str) -> Result<Option<Vec<u8>>, Error> {
     match storage.open(path, Links::Refuse) {
         Err(error) if error.is_absent() => Ok(None),
@@ -212,7 +141,10 @@ fn read_capped(file: File, size: u64) -> io::Result<Vec<u8>> {
 }
 
 /// What shards tell, where sigindex wrote them; shards by others bind nothing.
-fn in_shards(storage: &dyn Storage, subdir: &SubdirName) -> Result<Option<Shards>, Error> {
+///
+/// # Errors
+/// When the index, or a shard that it names, is not there whole, or can't be read.
+pub fn in_shards(storage: &dyn Storage, subdir: &SubdirName) -> Result<Option<Shards>, Error> {
     let path = subdir.path_of(shards::SHARD_INDEX);
     let there = publish::existing(storage, &path, MAX_SHARDS)?;
     if matches!(there, Existing::Absent) {

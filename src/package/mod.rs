@@ -71,6 +71,13 @@ impl Format {
     }
 }
 
+/// The name of the package that a file's name tells (CEP 26): what stands before the last two dashes, or all but the
+/// extension where there are not two.
+pub fn name_in(file_name: &str) -> &str {
+    let stem = Format::of(file_name).map_or(file_name, |format| format.stem(file_name));
+    stem.rsplitn(3, '-').nth(2).unwrap_or(stem)
+}
+
 /// What a package file is and says about itself. All of it comes from the same bytes, each read once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {

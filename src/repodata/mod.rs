@@ -41,11 +41,7 @@ pub const CHANNELDATA: &str = "channeldata.json";
 pub const RSS: &str = "rss.xml";
 
 /// Names of index files that other indexers write, and sigindex does not: they would go stale beside ours.
-const OF_OTHERS: [&str; 3] = [
-    "repodata.jlap",
-    "repodata_shards_from_packages.msgpack.zst",
-    "repodata_v2.json",
-];
+const OF_OTHERS: [&str; 2] = ["repodata.jlap", "repodata_shards_from_packages.msgpack.zst"];
 
 /// Which index files are written, and how.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ use super::{Codec, Document, Formats, Listed};
 use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::json::{self, Json, JsonError, Object};
-use crate::package::Format;
+use crate::package::{self, Format};
 use crate::record::hex;
 
 /// The index of the shards.
@@ -79,12 +79,12 @@ impl Shard {
 pub fn by_name<'d>(document: &'d Document<'_>) -> BTreeMap<String, Group<'d>> {
     let mut groups: BTreeMap<String, Group<'d>> = BTreeMap::new();
     for one in &document.listed {
-        let name = name_in(&one.record).unwrap_or_else(|| name_of_file(&one.name).into());
+        let name = name_in(&one.record).unwrap_or_else(|| package::name_in(&one.name).into());
         let group = groups.entry(name.into_owned()).or_default();
         group.listed.push(one);
     }
     for file in &document.removed {
-        let group = groups.entry(name_of_file(file).to_owned()).or_default();
+        let group = groups.entry(package::name_in(file).to_owned()).or_default();
         group.removed.push(file);
     }
     for group in groups.values_mut() {
@@ -102,12 +102,6 @@ fn name_in(record: &str) -> Option<Cow<'_, str>> {
     }
     let found = serde_json::from_str::<Name<'_>>(record).ok()?;
     Some(found.name).filter(|name| !name.is_empty())
-}
-
-/// The part of a package's file name before the last two dashes; all but the extension where there are not two.
-fn name_of_file(file: &str) -> &str {
-    let stem = Format::of(file).map_or(file, |format| format.stem(file));
-    stem.rsplitn(3, '-').nth(2).unwrap_or(stem)
 }
 
 /// Makes the shard of one name's packages.

@@ -1,0 +1,127 @@
+//! Details of packages whose files this run does not read: from the cache, or from what published files still tell.
+//! Owns where they are looked for; a record itself is never made up.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::places::Places;
+use super::told::in_shards;
+use crate::cache::Remembered;
+use crate::channel::SubdirName;
+use crate::details::Details;
+use crate::error::Error;
+use crate::json::{self, Json, Object};
+use crate::package;
+use crate::publish;
+use crate::record::hex;
+use crate::repodata::{CHANNELDATA, PublishedRecord, run_exports};
+use crate::storage::Storage;
+
+/// The largest run exports and summary of the channel that are read back, in bytes.
+const MAX_REMAINS: u64 = 256 << 20;
+
+/// Finds the details of a subdir's published packages.
+pub struct Recollection<'a> {
+    places: Places<'a>,
+    subdir: &'a SubdirName,
+    known: &'a HashMap<String, Remembered>,
+    /// Read once, where it is needed.
+    remains: Option<Remains>,
+}
+
+impl<'a> Recollection<'a> {
+    /// With what the cache knows of the subdir.
+    pub fn new(
+        places: Places<'a>,
+        subdir: &'a SubdirName,
+        known: &'a HashMap<String, Remembered>,
+    ) -> Self {
+        Recollection {
+            places,
+            subdir,
+            known,
+            remains: None,
+        }
+    }
+
+    /// The details of a package, as far as anything tells them.
+    ///
+    /// # Errors
+    /// When a published file can't be read.
+    pub fn details(&mut self, file: &str, record: &PublishedRecord<'_>) -> Result<Details, Error> {
+        let same =
+            |known: &&Remembered| record.sha256.as_deref() == Some(&hex(&known.facts.sha256));
+        if let Some(known) = self.known.get(file).filter(same) {
+            return Ok(known.facts.details.clone());
+        }
+        let remains = match self.remains.take() {
+            Some(remains) => remains,
+            None => Remains::of(self.places, self.subdir)?,
+        };
+        Ok(self.remains.insert(remains).details(file))
+    }
+}
+
+/// What is left of packages' details where neither their files nor the cache tell them.
+#[derive(Debug)]
+struct Remains {
+    /// Run exports, by file name.
+    run_exports: BTreeMap<String, Object>,
+    /// What `channeldata.json` says, by package name.
+    about: Object,
+}
+
+impl Remains {
+    /// What the published files of a subdir tell: those of the output, or else those where the packages lie. A file
+    /// of another form tells nothing.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    fn of(places: Places<'_>, subdir: &SubdirName) -> Result<Remains, Error> {
+        let remains = Remains::in_storage(places.target(), subdir)?;
+        if remains.is_nothing() && places.output.is_some() {
+            return Remains::in_storage(places.source, subdir);
+        }
+        Ok(remains)
+    }
+
+    fn in_storage(storage: &dyn Storage, subdir: &SubdirName) -> Result<Remains, Error> {
+        let file = |path: &str| publish::existing(storage, path, MAX_REMAINS);
+        let run_exports = file(&subdir.path_of(run_exports::RUN_EXPORTS))?.file();
+        let run_exports = match run_exports.and_then(|bytes| run_exports::read(&bytes)) {
+            Some(run_exports) => Some(run_exports),
+            None => match in_shards(storage, subdir) {
+                Ok(shards) => shards.map(|shards| shards.run_exports),
+                Err(Error::BrokenIndex { .. }) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        let about = file(CHANNELDATA)?.file().and_then(|bytes| {
+            let Json::Object(mut top) = json::parse(&bytes).ok()? else {
+                return None;
+            };
+            match top.remove("packages") {
+                Some(Json::Object(packages)) => Some(packages),
+                _ => None,
+            }
+        });
+        Ok(Remains {
+            run_exports: run_exports.unwrap_or_default(),
+            about: about.unwrap_or_default(),
+        })
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.run_exports.is_empty() && self.about.is_empty()
+    }
+
+    /// The details of a package, as far as they are left.
+    fn details(&self, file: &str) -> Details {
+        let name = package::name_in(file);
+        let nothing = Object::new();
+        let about = match self.about.get(name) {
+            Some(Json::Object(about)) => about,
+            _ => &nothing,
+        };
+        Details::recovered(self.run_exports.get(file).unwrap_or(&nothing), about)
+    }
+}
