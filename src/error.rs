@@ -7,6 +7,7 @@ use crate::cache::CacheError;
 use crate::json::JsonError;
 use crate::keys::{KeyError, KeyName};
 use crate::storage::StorageError;
+use crate::upstream::UpstreamError;
 
 /// Why a run failed. Nothing was published then, beyond what the report says.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,48 @@ pub enum Error {
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A channel behind a folder or a URL.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The gate's store of checked files.
+    #[error("{0}")]
+    Store(String),
+    /// The gate can't listen.
+    #[error(
+        "{address}: can't listen there: {cause}; name another place with --listen ADDRESS:PORT"
+    )]
+    Listen {
+        /// The address and the port.
+        address: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// A command that should have been run.
+    #[error("{program}: can't run it: {cause}; see that it is installed and on the PATH")]
+    Run {
+        /// Its name.
+        program: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// No private key that may sign the channel's index.
+    #[error(
+        "{folder}: none of the private keys here signs the channel's index ({fingerprints}), and without one nothing can be published; put it there, or give it in $SIGINDEX_INDEX_PRIVATE_KEY and $SIGINDEX_INDEX_KEY_NAME"
+    )]
+    NoIndexKey {
+        /// The keys folder.
+        folder: String,
+        /// Those that may sign.
+        fingerprints: String,
+    },
+    /// The root of a signed index that can't be made, changed or published.
+    #[error("{place}: {why}")]
+    Trust {
+        /// The channel or the draft.
+        place: String,
+        /// Why, and what to do.
+        why: String,
+    },
     /// No private key to sign with.
     #[error(
         "{folder}: there is no private key to sign with; make one with `sigindex keygen NAME`, or let this run make it with --create-key NAME, or index without signing with --no-sign"
@@ -27,6 +70,16 @@ pub enum Error {
     NoKey {
         /// The keys folder.
         folder: String,
+    },
+    /// All private keys sign an index.
+    #[error(
+        "{folder}: the private keys there ({names}) sign an index, and so no package; make one for packages with `sigindex keygen NAME`, or index without signing with --no-sign"
+    )]
+    OnlyIndexKeys {
+        /// The keys folder.
+        folder: String,
+        /// Their names.
+        names: String,
     },
     /// More than one private key, and none was chosen.
     #[error("{folder}: there are several private keys ({names}); choose one with --key NAME")]
@@ -58,6 +111,45 @@ pub enum Error {
         path: String,
         /// Why.
         cause: String,
+    },
+    /// A signed index that can't be built on: nothing is signed over what is not understood.
+    #[error(
+        "{place}: {why}, and nothing is published on top of it; put back what was published or, when you know why it is so, take the index files as they stand and start a new generation with --accept-index"
+    )]
+    SignedIndex {
+        /// The file or channel.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An index that was signed once, and is not any more.
+    #[error(
+        "{place}: its index was signed (this machine saw version {version}), and tuf/ is gone; put that folder back or, to go without from now on, remove the cache of this channel too"
+    )]
+    Unsigned {
+        /// The channel.
+        place: String,
+        /// The version that was seen.
+        version: u64,
+    },
+    /// A signed index whose metadata can't be read or made.
+    #[error("{0}")]
+    Metadata(String),
+    /// A key of the signed index, where one that signs packages is needed.
+    #[error(
+        "the key {name} signs indexes, and such a key never signs a package; take another with --key NAME, or make one with `sigindex keygen NAME`"
+    )]
+    RoleKey {
+        /// The key.
+        name: KeyName,
+    },
+    /// A key that may not sign the channel's index.
+    #[error(
+        "the key {name} may not sign the channel's index: its root does not name it; give one that it names in $SIGINDEX_INDEX_PRIVATE_KEY, or name this one with `sigindex trust root`"
+    )]
+    NotIndexKey {
+        /// The key.
+        name: KeyName,
     },
     /// The signing key could not be opened.
     #[error("{0}")]

@@ -8,7 +8,7 @@
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
 //! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify): the order of the steps, and the threads |
 //! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`patch`], [`publish`], [`report`], [`progress`], [`signing_log`] |
-//! | floor | [`storage`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`error`] |
+//! | floor | [`storage`], [`upstream`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`error`] |
 //!
 //! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
 //!
@@ -26,7 +26,8 @@
 //!    progress aside); only [`storage`] touches channel files; only [`keys`] reads key files.
 //!
 //! # Seams
-//! [`storage::Storage`], [`cache::Cache`] and [`signature::Signer`]: one to four methods each, synchronous.
+//! [`storage::Storage`], [`upstream::Upstream`], [`cache::Cache`] and [`signature::Signer`]: one to four methods each,
+//! synchronous.
 
 pub mod attestation;
 pub mod cache;
@@ -50,6 +51,7 @@ pub mod sign;
 pub mod signature;
 pub mod signing_log;
 pub mod storage;
+pub mod upstream;
 pub mod verify;
 pub mod version;
 

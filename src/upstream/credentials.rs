@@ -1,0 +1,176 @@
+//! Credentials for a channel's URL: in the URL, or in `~/.netrc`. Owns finding them and keeping them out of what
+//! people see; must not know how they are sent.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use base64ct::{Base64, Encoding as _};
+use reqwest::Url;
+use zeroize::Zeroizing;
+
+use super::decoded;
+
+/// The largest `~/.netrc` that is read, in bytes.
+const MAX_NETRC: u64 = 1 << 20;
+
+/// A name and a password.
+pub(super) struct Login {
+    user: String,
+    password: Zeroizing<String>,
+}
+
+impl Login {
+    /// The value of `Authorization` (RFC 7617).
+    pub(super) fn basic(&self) -> Zeroizing<String> {
+        let pair = Zeroizing::new(format!("{}:{}", self.user, *self.password));
+        Zeroizing::new(format!("Basic {}", Base64::encode_string(pair.as_bytes())))
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(..)")
+    }
+}
+
+/// A URL without its user and password, and these.
+pub(super) fn split(url: &Url) -> (Url, Option<Login>) {
+    let login = match (url.username(), url.password()) {
+        ("", None) => None,
+        (user, password) => Some(Login {
+            user: decoded(user),
+            password: Zeroizing::new(decoded(password.unwrap_or_default())),
+        }),
+    };
+    let mut bare = url.clone();
+    // Neither fails on a URL that has a host, and one without has nothing to take out.
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
+    (bare, login)
+}
+
+/// A URL as people may see it: a token in its path (`/t/TOKEN/`) is not shown, nor what stands behind `?`.
+pub(super) fn masked(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let mut parts: Vec<&str> = url.path().split('/').collect();
+    for at in 1..parts.len() {
+        let behind_t = at.checked_sub(1).and_then(|before| parts.get(before)) == Some(&"t");
+        if let Some(part) = parts.get_mut(at)
+            && behind_t
+            && !part.is_empty()
+        {
+            *part = "***";
+        }
+    }
+    let path = parts.join("/");
+    url.set_path(&path);
+    url.to_string()
+}
+
+/// What `$NETRC`, else `~/.netrc`, has for the URL's host; `None` where there is no such file.
+pub(super) fn from_netrc(url: &Url) -> Result<Option<Login>, String> {
+    let path = match std::env::var_os("NETRC") {
+        Some(path) => PathBuf::from(path),
+        None => match std::env::var_os("HOME") {
+            Some(home) => PathBuf::from(home).join(".netrc"),
+            None => return Ok(None),
+        },
+    };
+    let cannot = |why: &dyn fmt::Display| format!("{}: can't be read: {why}", path.display());
+    let text = match std::fs::metadata(&path) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(cannot(&cause)),
+        Ok(found) if found.len() > MAX_NETRC => return Err(cannot(&"it is too large")),
+        Ok(found) if !found.is_file() => return Ok(None),
+        Ok(_) => std::fs::read_to_string(&path).map_err(|cause| cannot(&cause))?,
+    };
+    let text = Zeroizing::new(text);
+    Ok(url.host_str().and_then(|host| in_netrc(&text, host)))
+}
+
+/// The first entry for a host, else the default.
+fn in_netrc(text: &str, host: &str) -> Option<Login> {
+    let text = without_macros(text);
+    let mut words = text.split_whitespace();
+    let (mut meant, mut user, mut password) = (false, None, None);
+    let login = |user: Option<&str>, password: Option<&str>| {
+        password.map(|password| Login {
+            user: user.unwrap_or_default().to_owned(),
+            password: Zeroizing::new(password.to_owned()),
+        })
+    };
+    while let Some(word) = words.next() {
+        match word {
+            "machine" | "default" if meant => break,
+            "machine" => meant = words.next().is_some_and(|it| it.eq_ignore_ascii_case(host)),
+            "default" => meant = true,
+            "login" if meant => user = words.next(),
+            "password" if meant => password = words.next(),
+            "login" | "password" | "account" => drop(words.next()),
+            _ => {}
+        }
+    }
+    login(user, password)
+}
+
+/// Without `macdef`s, which end with an empty line, and comments.
+fn without_macros(text: &str) -> Zeroizing<String> {
+    let mut out = Zeroizing::new(String::with_capacity(text.len()));
+    let mut in_macro = false;
+    for line in text.lines() {
+        let line = line.trim();
+        in_macro = match in_macro {
+            true => !line.is_empty(),
+            false => line.starts_with("macdef"),
+        };
+        if !in_macro && !line.starts_with('#') {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn pair(login: Option<Login>) -> Option<(String, String)> {
+        login.map(|it| (it.user.clone(), it.password.to_string()))
+    }
+
+    #[test]
+    fn a_url_is_shown_without_what_is_secret() {
+        let url = Url::parse("https://al%40ice:p%3Aw@host/t/tk-123/label/main/?x=1#y").unwrap();
+        let (bare, login) = split(&url);
+        assert_eq!(pair(login), Some(("al@ice".to_owned(), "p:w".to_owned())));
+        assert_eq!(masked(&bare), "https://host/t/***/label/main/");
+        assert_eq!(masked(&url), "https://host/t/***/label/main/");
+        let plain = Url::parse("http://host/conda-forge/").unwrap();
+        assert!(split(&plain).1.is_none());
+        assert_eq!(masked(&plain), "http://host/conda-forge/");
+        let login = Login {
+            user: "a".to_owned(),
+            password: Zeroizing::new("b".to_owned()),
+        };
+        assert_eq!(format!("{login:?}"), "Login(..)");
+        assert_eq!(login.basic().as_str(), "Basic YTpi");
+    }
+
+    #[test]
+    fn netrc_tells_by_host() {
+        let text = "# mine\nmachine other login x password y\nmacdef init\nmachine host password no\n\n\
+                    machine host\n  login me\n  account z\n  password secret\ndefault login d password e\n";
+        let expected = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(pair(in_netrc(text, "HOST")), expected("me", "secret"));
+        assert_eq!(pair(in_netrc(text, "other")), expected("x", "y"));
+        assert_eq!(pair(in_netrc(text, "third")), expected("d", "e"));
+        assert_eq!(pair(in_netrc("machine a login b", "a")), None);
+        assert_eq!(pair(in_netrc("", "a")), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! A channel in a folder of this machine, as a client sees it.
+
+use std::io::{self, Read as _, Write};
+
+use super::{Upstream, UpstreamError, UpstreamFault};
+use crate::storage::{Links, LocalStorage, Storage as _, StorageError};
+
+/// The bytes that are passed on at once.
+const CHUNK: usize = 256 << 10;
+
+/// A folder that is read as a client reads a channel.
+#[derive(Debug)]
+pub struct FolderUpstream {
+    name: String,
+    storage: LocalStorage,
+}
+
+impl FolderUpstream {
+    /// Takes an open folder, and what people call it.
+    pub fn new(name: String, storage: LocalStorage) -> FolderUpstream {
+        FolderUpstream { name, storage }
+    }
+
+    fn error(&self, path: &str, fault: UpstreamFault) -> UpstreamError {
+        UpstreamError {
+            place: format!("{}/{path}", self.name),
+            fault,
+        }
+    }
+
+    fn unreachable(&self, path: &str, cause: &dyn std::fmt::Display) -> UpstreamError {
+        self.error(path, UpstreamFault::Unreachable(cause.to_string()))
+    }
+}
+
+impl Upstream for FolderUpstream {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fetch_to(
+        &self,
+        path: &str,
+        cap: u64,
+        to: &mut dyn Write,
+    ) -> Result<Option<u64>, UpstreamError> {
+        let (file, _) = match self.storage.open(path, Links::Follow) {
+            Ok(opened) => opened,
+            Err(error) if error.is_absent() || error.is_no_folder() => return Ok(None),
+            // A folder's page is index.html, which has a path of its own.
+            Err(StorageError::NotAFile(_)) => return Ok(None),
+            Err(error) => return Err(self.unreachable(path, &error)),
+        };
+        let mut file = file.take(cap.saturating_add(1));
+        let mut chunk = vec![0; CHUNK];
+        let mut total: u64 = 0;
+        loop {
+            let read = match file.read(&mut chunk) {
+                Ok(0) => return Ok(Some(total)),
+                Ok(read) => read,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
+                Err(cause) => return Err(self.unreachable(path, &cause)),
+            };
+            total = total.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+            if total > cap {
+                return Err(self.error(path, UpstreamFault::TooLarge { cap }));
+            }
+            let bytes = chunk.get(..read).unwrap_or_default();
+            let written = to.write_all(bytes);
+            written.map_err(|cause| self.error(path, UpstreamFault::Sink(cause)))?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::fetch;
+    use super::*;
+
+    #[test]
+    fn a_file_comes_whole_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("noarch")).unwrap();
+        std::fs::write(root.path().join("noarch/a"), "abc").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", root.path().join("out")).unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let folder = FolderUpstream::new("channel".to_owned(), storage);
+        assert_eq!(fetch(&folder, "noarch/a", 3).unwrap().unwrap(), b"abc");
+        for absent in ["noarch/b", "other/a", "noarch/a/b", "noarch"] {
+            assert_eq!(fetch(&folder, absent, 3).unwrap(), None, "{absent}");
+        }
+        let error = fetch(&folder, "noarch/a", 2).unwrap_err();
+        assert!(matches!(error.fault, UpstreamFault::TooLarge { cap: 2 }));
+        assert!(
+            error.to_string().starts_with("channel/noarch/a: "),
+            "{error}"
+        );
+        assert!(fetch(&folder, "out", 1 << 20).is_err());
+    }
+}
