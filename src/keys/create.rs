@@ -44,7 +44,7 @@ impl KeysDir {
 }
 
 /// Refuses a name in use, by whatever it is; a dangling link too.
-fn refuse_existing(path: &Path) -> Result<(), KeyError> {
+pub(super) fn refuse_existing(path: &Path) -> Result<(), KeyError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(source) => Err(KeyError::Create {
@@ -66,7 +66,15 @@ fn check_writable(folder: &Path) -> Result<(), KeyError> {
     })
 }
 
-fn sync_folder(path: &Path) -> Result<(), KeyError> {
+/// Makes a folder and those above it that are missing, each with mode 0700.
+pub(super) fn make_folder(path: &Path) -> Result<(), KeyError> {
+    let mut made = Made::default();
+    made.folder(path)?;
+    made.keep();
+    Ok(())
+}
+
+pub(super) fn sync_folder(path: &Path) -> Result<(), KeyError> {
     File::open(path)
         .and_then(|folder| folder.sync_all())
         .map_err(|source| KeyError::SyncFolder {
@@ -77,14 +85,14 @@ fn sync_folder(path: &Path) -> Result<(), KeyError> {
 
 /// What was made so far; it is removed again unless it is kept.
 #[derive(Default)]
-struct Made {
+pub(super) struct Made {
     folders: Vec<PathBuf>,
     files: Vec<PathBuf>,
 }
 
 impl Made {
     /// Makes a folder and those above it that are missing, each with mode 0700.
-    fn folder(&mut self, path: &Path) -> Result<(), KeyError> {
+    pub(super) fn folder(&mut self, path: &Path) -> Result<(), KeyError> {
         let missing: Vec<_> = path
             .ancestors()
             .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
@@ -107,7 +115,7 @@ impl Made {
     }
 
     /// Makes a file that must not be there yet, with its mode from the first moment on.
-    fn file(&mut self, path: &Path, mode: u32, content: &[u8]) -> Result<(), KeyError> {
+    pub(super) fn file(&mut self, path: &Path, mode: u32, content: &[u8]) -> Result<(), KeyError> {
         let mut options = OpenOptions::new();
         let opened = options.write(true).create_new(true).mode(mode).open(path);
         let mut file = opened.map_err(|source| {
@@ -126,7 +134,8 @@ impl Made {
             })
     }
 
-    fn keep(mut self) {
+    /// Lets what was made stay.
+    pub(super) fn keep(mut self) {
         self.files.clear();
         self.folders.clear();
     }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::{KeyName, PrivateKeyFault, PublicKeyFault};
+use super::{
+    ChannelPlace, Fingerprint, KeyName, PrivateKeyFault, PublicKeyFault, SettingsError, Use,
+};
 
 /// Why an operation on keys failed. Each names the file (or the environment variable) and, where
 /// there is one, the remedy.
@@ -237,5 +239,98 @@ pub enum KeyError {
         name: KeyName,
         /// Why there is no passphrase, as a clause: `there is no terminal to ask on`.
         why: String,
+    },
+    /// What the keys folder remembers of keys can't be read or changed.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A key is for something else.
+    #[error(
+        "the key {name} is a key of the {}, and each key signs one kind of thing only; {}", match has { Use::Package => "packages", Use::Index => "index", Use::Root => "root" }, match wanted { Use::Package => "choose or make another key for packages (--key NAME, `sigindex keygen NAME`)", _ => "make a key of its own for it with `sigindex keygen NAME`" }
+    )]
+    WrongUse {
+        /// The key.
+        name: KeyName,
+        /// What it is for.
+        has: Use,
+        /// What it was to be used for.
+        wanted: Use,
+    },
+    /// A text names no channel that a key can be pinned to.
+    #[error("`{text}` is not a channel that keys can be pinned to: {why}")]
+    Channel {
+        /// The text, without credentials, escaped and cut.
+        text: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// Another key of the same name is trusted for a channel.
+    #[error(
+        "another key of the name {name} (fingerprint {pinned}) is trusted for {channel}; if that is over, first say `sigindex keys trust {name} --channel {channel} --remove`"
+    )]
+    PinnedOtherwise {
+        /// The name.
+        name: KeyName,
+        /// The channel.
+        channel: ChannelPlace,
+        /// The key that is trusted for it.
+        pinned: Fingerprint,
+    },
+    /// A key that is to be added is weak.
+    #[error(
+        "the key {name} has {bits} bits, which is weak: its signatures can be forged with much computing. Ask for a key of 2048 or more, or pass --allow-weak"
+    )]
+    Weak {
+        /// The key.
+        name: KeyName,
+        /// Its size.
+        bits: u32,
+    },
+    /// A key that is to be added has the name of another.
+    #[error("{} is there already and holds another key, or none; add this one under another name with --name, or first `sigindex keys remove` the old one", path.display())]
+    OtherKeyThere {
+        /// The file in the way.
+        path: PathBuf,
+    },
+    /// A key is not the one that was announced.
+    #[error(
+        "{place}: its fingerprint is {found}, and not {expected}; ask its owner which is right, and take it from nowhere else"
+    )]
+    OtherFingerprint {
+        /// Where the key is from, without credentials.
+        place: String,
+        /// What it has.
+        found: Fingerprint,
+        /// What was announced.
+        expected: Fingerprint,
+    },
+    /// Nothing of a key is there.
+    #[error("there is no key {name} in {}; `sigindex keys` lists them", folder.display())]
+    NoSuchKey {
+        /// The name.
+        name: KeyName,
+        /// The keys folder.
+        folder: PathBuf,
+    },
+    /// A private key is in the way of removing its public one.
+    #[error("the private key {} is there, too, and can't be used without its public key; remove both with --private", path.display())]
+    PrivateThere {
+        /// The private key's file.
+        path: PathBuf,
+    },
+    /// A key's file can't be removed.
+    #[error("cannot remove the key file {}: {source}", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key is not trusted for a channel from which it is to be removed.
+    #[error("the key {name} is not trusted for {channel}; `sigindex keys` lists what is")]
+    NotPinned {
+        /// The key.
+        name: KeyName,
+        /// The channel.
+        channel: ChannelPlace,
     },
 }

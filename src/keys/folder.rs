@@ -48,21 +48,23 @@ impl KeysDir {
         self.path.join(format!("{name}.pub"))
     }
 
-    /// All public keys of the folder. One that cannot be used is kept with the reason; a folder that
+    /// All public keys of the folder, with what they are for. One that cannot be used is kept with the reason; a folder that
     /// does not exist holds none. A file `X.pub` where `X` is no key's name is passed over, as no
     /// signature can name it.
     ///
     /// # Errors
-    /// [`KeyError::ListFolder`] when the folder is there and cannot be listed.
+    /// [`KeyError::ListFolder`] when the folder is there and cannot be listed, and [`KeyError::Settings`] when what
+    /// the keys are for cannot be told.
     pub fn public_keys(&self) -> Result<Keyring, KeyError> {
         let mut ring = Keyring::default();
         for file in self.file_names()? {
             let Some(Ok(name)) = file.strip_suffix(".pub").map(KeyName::parse) else {
                 continue;
             };
-            let key = read_public(&self.public_path(&name), &name);
+            let key = PublicKey::read(&self.public_path(&name), &name);
             ring.record(name, key);
         }
+        ring.set_uses(self.uses()?);
         Ok(ring)
     }
 
@@ -149,7 +151,7 @@ impl KeysDir {
     }
 
     fn public_beside(&self, name: &KeyName) -> Result<PublicKey, KeyError> {
-        read_public(&self.public_path(name), name).map_err(|error| match error {
+        PublicKey::read(&self.public_path(name), name).map_err(|error| match error {
             KeyError::Open { source, path } if source.kind() == ErrorKind::NotFound => {
                 KeyError::NoPublicKey {
                     private: self.private_path(name),
@@ -188,13 +190,19 @@ impl KeysDir {
     }
 }
 
-fn read_public(path: &Path, name: &KeyName) -> Result<PublicKey, KeyError> {
-    let (file, _) = open_regular(path)?;
-    let bytes = read_whole(file, path)?;
-    PublicKey::from_pem(name.clone(), &bytes).map_err(|fault| KeyError::Public {
-        place: path.display().to_string(),
-        fault,
-    })
+impl PublicKey {
+    /// Reads a public key's file, anywhere.
+    ///
+    /// # Errors
+    /// [`KeyError::Public`] when it is none, and other variants when it can't be read. Nothing of the file is shown.
+    pub fn read(path: &Path, name: &KeyName) -> Result<PublicKey, KeyError> {
+        let (file, _) = open_regular(path)?;
+        let bytes = read_whole(file, path)?;
+        PublicKey::from_pem(name.clone(), &bytes).map_err(|fault| KeyError::Public {
+            place: path.display().to_string(),
+            fault,
+        })
+    }
 }
 
 fn looks_like_private_key(path: &Path) -> bool {

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fingerprint, KeyError, KeyName, PublicKey};
+use super::{Fingerprint, KeyError, KeyName, PublicKey, Uses};
 
 /// Public keys by name, in the order of their names. A name whose key cannot be used is kept with
 /// the reason, so that a signature by it is told from one by an unknown key.
 #[derive(Debug, Default)]
 pub struct Keyring {
     keys: BTreeMap<KeyName, Result<PublicKey, KeyError>>,
+    uses: Uses,
 }
 
 impl Keyring {
@@ -33,6 +34,11 @@ impl Keyring {
         self.keys().find(|key| key.fingerprint() == *fingerprint)
     }
 
+    /// What the keys are for, as far as that is known.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
     /// Adds a key from elsewhere, such as the environment, as if it were in the folder. The same key
     /// under the same name is fine.
     ///
@@ -49,6 +55,11 @@ impl Keyring {
                 name: key.name().clone(),
             }),
         }
+    }
+
+    /// Takes what the keys folder remembers of uses.
+    pub(super) fn set_uses(&mut self, uses: Uses) {
+        self.uses = uses;
     }
 
     /// Takes what was read of a file in the keys folder.

@@ -1,7 +1,9 @@
-//! Keys: their names, sizes, fingerprints and files, and what may be held in a folder of them.
-//! This is the only room that reads key files; it knows nothing of the command line, of channels,
-//! packages or signature files, and asks for a passphrase through a function it is given.
+//! Keys: their names, sizes, fingerprints and files, what may be held in a folder of them, what each is
+//! for, and which channel it is trusted for. This is the only room that reads key files; it knows nothing of
+//! the command line, of what is in channels, packages or signature files, and asks for a passphrase through
+//! a function it is given.
 
+mod admit;
 mod create;
 mod error;
 mod fault;
@@ -9,20 +11,29 @@ mod folder;
 mod keyring;
 mod name;
 mod pem;
+mod pins;
+mod place;
 mod private;
 mod public;
 #[cfg(test)]
 pub(crate) mod samples;
+mod settings;
+mod uses;
 
+pub use admit::{Added, Halves, Removed};
 pub use error::KeyError;
 pub use fault::{PrivateKeyFault, PublicKeyFault};
 pub use folder::KeysDir;
 pub use keyring::Keyring;
 pub use name::{Fingerprint, KeyName, KeySize, WeakSizes};
 pub use pem::PemFault;
+pub use pins::Pins;
+pub use place::ChannelPlace;
 pub use private::PrivateKey;
 pub use public::PublicKey;
 pub(crate) use public::SALT_BYTES;
+pub use settings::SettingsError;
+pub use uses::{Use, Uses};
 
 use zeroize::Zeroizing;
 

@@ -55,7 +55,7 @@ impl PrivateKey {
 
     /// Makes a key from the system's random numbers. This takes from a fraction of a second (2048
     /// bits) to many minutes (16,384).
-    pub(super) fn generate(name: KeyName, size: KeySize) -> Result<Self, KeyError> {
+    pub(crate) fn generate(name: KeyName, size: KeySize) -> Result<Self, KeyError> {
         let bits = size.bits();
         let failed = |source| KeyError::Generate { bits, source };
         let rsa = RsaPrivateKey::new(&mut OsRng, bits as usize).map_err(failed)?;

@@ -19,6 +19,8 @@ pub enum Check {
     Invalid(InvalidReason),
     /// No trusted key has the name.
     UnknownKey(KeyName),
+    /// The key signs the index of a channel, and so no package; the signature was not looked at.
+    IndexKey(KeyName),
     /// The key is smaller than what is demanded; the signature was not looked at.
     WeakKey {
         /// The key.
@@ -62,6 +64,12 @@ impl fmt::Display for Check {
                     "unknown key {name}: put {name}.pub into the keys folder if it is to be trusted"
                 )
             }
+            Self::IndexKey(name) => {
+                write!(
+                    f,
+                    "the key {name} signs the index, not packages: its signature of a package does not count"
+                )
+            }
             Self::WeakKey { name, bits, min } => {
                 write!(
                     f,
@@ -88,7 +96,7 @@ impl fmt::Display for InvalidReason {
 }
 
 /// Holds `signature` against the SHA-256 of the file's bytes and the trusted keys. A key below
-/// `min_bits` is not asked.
+/// `min_bits`, or one that signs the index, is not asked.
 pub fn check(signature: &Signature, digest: &[u8; 32], keys: &Keyring, min_bits: u32) -> Check {
     let name = || signature.key.clone();
     let key = match keys.get(&signature.key) {
@@ -100,7 +108,9 @@ pub fn check(signature: &Signature, digest: &[u8; 32], keys: &Keyring, min_bits:
         Some(Ok(key)) => key,
     };
     let (bits, expected, found) = (key.bits(), key.signature_len(), signature.value.len());
-    if bits < min_bits {
+    if keys.uses().signs_index(&key.fingerprint()) {
+        Check::IndexKey(name())
+    } else if bits < min_bits {
         let min = min_bits;
         Check::WeakKey {
             name: name(),
@@ -122,7 +132,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
     #![allow(clippy::panic, clippy::string_slice)]
     use super::*;
-    use crate::keys::{KeysDir, samples};
+    use crate::keys::{KeysDir, Use, samples};
     use sha2::{Digest, Sha256};
     use std::fs;
 
@@ -179,6 +189,22 @@ mod tests {
             }
         }
         assert!(checked >= 20, "only {checked} vectors");
+    }
+
+    #[test]
+    fn a_key_of_an_index_vouches_for_no_package() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = KeysDir::new(scratch.path().to_owned(), false);
+        let key = samples::weak().public();
+        fs::write(dir.public_path(key.name()), key.to_pem()).unwrap();
+        let digest = Sha256::digest(b"x").into();
+        let made =
+            crate::signature::sign(&crate::signature::RsaSigner::new(samples::weak()), &digest);
+        let made = made.unwrap();
+        let said = || check(&made, &digest, &dir.public_keys().unwrap(), 1024);
+        assert!(matches!(said(), Check::Valid { .. }));
+        dir.mark(key.name(), key.fingerprint(), Use::Root).unwrap();
+        assert_eq!(said(), Check::IndexKey(key.name().clone()));
     }
 
     #[test]

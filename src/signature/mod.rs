@@ -2,9 +2,11 @@
 //! one. It knows keys, and nothing of packages, channels or where a `.sig` file lies.
 
 mod check;
+mod purpose;
 mod signer;
 
 pub use check::{Check, InvalidReason, check};
+pub use purpose::{is_metadata, reads_as_metadata};
 pub use signer::{AwsLcSigner, RsaSigner, SignError, Signer, local_signer, sign};
 
 use base64ct::{Base64, Encoding};

@@ -1,0 +1,377 @@
+//! Small files of settings in the keys folder: read strictly, and replaced whole under a lock, so that two
+//! writers at once lose nothing. Owns who may have written such a file; must not know what one says.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::KeyError;
+use super::create::{make_folder, sync_folder};
+
+/// The most bytes that are read of a file of settings.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The file whose lock a writer holds. It stays, as taking it away would let two writers hold two locks.
+const LOCK_FILE: &str = ".sigindex-keys.lock";
+
+/// The form of the files that this version reads and writes.
+pub(super) const VERSION: u32 = 1;
+
+/// Refuses a form that a later version may have written.
+pub(super) fn check_version(version: u32) -> Result<(), String> {
+    match version {
+        VERSION => Ok(()),
+        other => Err(format!(
+            "it is of version {other}, and this sigindex reads version {VERSION}"
+        )),
+    }
+}
+
+/// What one file says. Its type reads only what is right.
+pub(super) trait Settings:
+    Serialize + DeserializeOwned + Default + Clone + PartialEq
+{
+    /// The file's name: with a dot in front, so that no key can have it.
+    const FILE: &'static str;
+}
+
+/// Why a file of settings in the keys folder can't be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The system refused something.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A link, a folder or a device stands in its place.
+    #[error("{} is not a regular file of its own (it may be a link); move it away", path.display())]
+    NotAFile {
+        /// What stands there.
+        path: PathBuf,
+    },
+    /// It belongs to somebody else.
+    #[error("{} belongs to user {owner}, who could decide with it what is trusted; move it away, or run as its owner", path.display())]
+    Owner {
+        /// The file or folder.
+        path: PathBuf,
+        /// The user ID of its owner.
+        owner: u32,
+    },
+    /// Others can write it.
+    #[error("{path} can be written by others (mode {mode:04o}), who could decide with it what is trusted: look at what it says, then `chmod go-w {path}`", path = path.display())]
+    OpenToOthers {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It has more bytes than such a file may have.
+    #[error("{} has more than 1 MiB, so sigindex did not write it; move it away", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It does not say what such a file says.
+    #[error("{} can't be understood: {why}; restore it from a backup, or move it away and say again what it said", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What a file says; one that is not there says nothing.
+pub(super) fn read<T: Settings>(folder: &Path) -> Result<T, SettingsError> {
+    let path = folder.join(T::FILE);
+    let Some((file, metadata)) = open(&path)? else {
+        return Ok(T::default());
+    };
+    check_writers(&path, &metadata, 0)?;
+    check_folder(folder)?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    let read = read.map_err(failed(&path, "read"))?;
+    if read as u64 > MAX_BYTES {
+        return Err(SettingsError::TooLong { path });
+    }
+    serde_json::from_slice(&bytes).map_err(|error| SettingsError::Malformed {
+        path,
+        why: error.to_string(),
+    })
+}
+
+/// Changes what a file says, alone; makes the folder (0700) and the file (0600) where they are missing, and
+/// writes nothing where nothing changes.
+pub(super) fn change<T: Settings>(
+    folder: &Path,
+    change: impl FnOnce(&mut T) -> Result<(), KeyError>,
+) -> Result<(), KeyError> {
+    make_folder(folder)?;
+    check_folder(folder)?;
+    let _lock = lock(folder)?;
+    let was: T = read(folder)?;
+    let mut now = was.clone();
+    change(&mut now)?;
+    if now == was {
+        return Ok(());
+    }
+    replace(folder, &now)
+}
+
+fn failed(path: &Path, operation: &'static str) -> impl FnOnce(io::Error) -> SettingsError {
+    let path = path.to_owned();
+    move |source| SettingsError::Io {
+        path,
+        operation,
+        source,
+    }
+}
+
+/// Opens a file and looks at what was opened; links are not followed, as what is written would not go there.
+fn open(path: &Path) -> Result<Option<(File, Metadata)>, SettingsError> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let not_a_file = || SettingsError::NotAFile {
+        path: path.to_owned(),
+    };
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+            return Err(not_a_file());
+        }
+        Err(error) => return Err(failed(path, "open")(error)),
+    };
+    let metadata = file.metadata().map_err(failed(path, "look at"))?;
+    match metadata.is_file() {
+        true => Ok(Some((file, metadata))),
+        false => Err(not_a_file()),
+    }
+}
+
+/// Who may write into the folder may put another file there; in one with the sticky bit, only their own.
+fn check_folder(folder: &Path) -> Result<(), SettingsError> {
+    const STICKY: u32 = 0o1000;
+    let metadata = fs::metadata(folder).map_err(failed(folder, "look at"))?;
+    check_writers(folder, &metadata, STICKY)
+}
+
+/// Refuses what belongs to somebody else than this user and root, or can be written by others; `but` is the mode
+/// bit that makes the latter harmless.
+fn check_writers(path: &Path, metadata: &Metadata, but: u32) -> Result<(), SettingsError> {
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let path = path.to_owned();
+    if owner != rustix::process::geteuid().as_raw() && owner != 0 {
+        Err(SettingsError::Owner { path, owner })
+    } else if mode & 0o022 != 0 && mode & but == 0 {
+        Err(SettingsError::OpenToOthers { path, mode })
+    } else {
+        Ok(())
+    }
+}
+
+/// Waits for the lock of a folder; the kernel lets it go with the file.
+fn lock(folder: &Path) -> Result<File, SettingsError> {
+    let path = folder.join(LOCK_FILE);
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(&path);
+    let file = opened.map_err(failed(&path, "open"))?;
+    file.lock().map_err(failed(&path, "lock"))?;
+    Ok(file)
+}
+
+/// Writes a file beside its place, syncs it, and puts it there. The caller holds the lock.
+fn replace<T: Settings>(folder: &Path, settings: &T) -> Result<(), KeyError> {
+    let path = folder.join(T::FILE);
+    let text = serde_json::to_string_pretty(settings)
+        .map_err(|error| failed(&path, "print")(error.into()))?;
+    let staged = folder.join(format!("{}.new", T::FILE));
+    // What a writer that was killed left behind.
+    match fs::remove_file(&staged) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(failed(&staged, "remove")(error).into());
+        }
+        _ => {}
+    }
+    let written = write(&staged, &text).and_then(|()| fs::rename(&staged, &path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&staged);
+        return Err(failed(&path, "write")(error).into());
+    }
+    sync_folder(folder)
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use serde::Deserialize;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Numbers {
+        numbers: Vec<u32>,
+    }
+
+    impl Settings for Numbers {
+        const FILE: &'static str = ".numbers.json";
+    }
+
+    fn add(folder: &Path, number: u32) -> Result<(), KeyError> {
+        change(folder, |it: &mut Numbers| {
+            it.numbers.push(number);
+            Ok(())
+        })
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_file_is_made_with_its_folder_and_only_when_something_changes() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("a/keys");
+        assert_eq!(read::<Numbers>(&folder).unwrap(), Numbers::default());
+        change(&folder, |_: &mut Numbers| Ok(())).unwrap();
+        assert!(!folder.join(Numbers::FILE).exists());
+        add(&folder, 7).unwrap();
+        assert_eq!(mode(&folder), 0o700);
+        assert_eq!(mode(&folder.join(Numbers::FILE)), 0o600);
+        let inode = fs::metadata(folder.join(Numbers::FILE)).unwrap().ino();
+        change(&folder, |_: &mut Numbers| Ok(())).unwrap();
+        assert_eq!(
+            fs::metadata(folder.join(Numbers::FILE)).unwrap().ino(),
+            inode
+        );
+        let refused = change(&folder, |it: &mut Numbers| {
+            it.numbers.clear();
+            Err(KeyError::EmptyPassphrase)
+        });
+        assert!(refused.is_err());
+        assert_eq!(read::<Numbers>(&folder).unwrap().numbers, [7]);
+        // Somebody was killed while they wrote.
+        fs::write(folder.join(".numbers.json.new"), "{").unwrap();
+        add(&folder, 8).unwrap();
+        assert_eq!(read::<Numbers>(&folder).unwrap().numbers, [7, 8]);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn many_writers_lose_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("keys");
+        let barrier = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for first in 0..8 {
+                let (folder, barrier) = (&folder, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    (0..5).for_each(|step| add(folder, first * 5 + step).unwrap());
+                });
+            }
+        });
+        let mut numbers = read::<Numbers>(&folder).unwrap().numbers;
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_others_can_write_decides_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("keys");
+        add(&folder, 7).unwrap();
+        let file = folder.join(Numbers::FILE);
+        for (path, wrong) in [(&file, 0o620), (&file, 0o602), (&folder, 0o770)] {
+            let right = mode(path);
+            set_mode(path, wrong);
+            let error = read::<Numbers>(&folder).unwrap_err();
+            assert!(
+                matches!(error, SettingsError::OpenToOthers { mode, .. } if mode == wrong),
+                "{error}"
+            );
+            assert!(add(&folder, 8).is_err());
+            set_mode(path, right);
+        }
+        set_mode(&folder, 0o1777);
+        assert_eq!(read::<Numbers>(&folder).unwrap().numbers, [7]);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&file, Some(65_534), None).unwrap();
+            let error = read::<Numbers>(&folder).unwrap_err();
+            assert!(matches!(error, SettingsError::Owner { owner: 65_534, .. }));
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path();
+        let file = folder.join(Numbers::FILE);
+        fs::write(folder.join("elsewhere"), r#"{"numbers":[]}"#).unwrap();
+        symlink("elsewhere", &file).unwrap();
+        let error = read::<Numbers>(folder).unwrap_err();
+        assert!(matches!(error, SettingsError::NotAFile { .. }), "{error}");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        let error = read::<Numbers>(folder).unwrap_err();
+        assert!(matches!(error, SettingsError::NotAFile { .. }), "{error}");
+        fs::remove_dir(&file).unwrap();
+        for (text, fits) in [
+            ("{", false),
+            ("", false),
+            (r#"{"numbers":[],"more":1}"#, false),
+            (r#"{"numbers":[],"numbers":[]}"#, false),
+            (r#"{"numbers":[]} x"#, false),
+            (r#"{"numbers":[]}"#, true),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(read::<Numbers>(folder).is_ok(), fits, "{text}");
+        }
+        fs::write(&file, " ".repeat(1024 * 1024 + 1)).unwrap();
+        let error = read::<Numbers>(folder).unwrap_err();
+        assert!(matches!(error, SettingsError::TooLong { .. }), "{error}");
+        symlink("nowhere", folder.join("link")).unwrap();
+        assert!(read::<Numbers>(&folder.join("elsewhere")).is_err());
+    }
+}
