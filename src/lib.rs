@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
 //! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify): the order of the steps, and the threads |
-//! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`patch`], [`publish`], [`report`], [`progress`], [`signing_log`] |
+//! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`patch`], [`publish`], [`report`], [`progress`], [`signing_log`], [`tuf`] |
 //! | floor | [`storage`], [`upstream`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`error`] |
 //!
 //! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
@@ -51,6 +51,7 @@ pub mod sign;
 pub mod signature;
 pub mod signing_log;
 pub mod storage;
+pub mod tuf;
 pub mod upstream;
 pub mod verify;
 pub mod version;

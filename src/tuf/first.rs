@@ -1,0 +1,76 @@
+//! The first root: which of a channel's roots a reader begins with who has nothing but pinned keys.
+
+use super::root::Root;
+use super::{MAX_METADATA, MAX_ROOTS, Role, TufError, metadata};
+use crate::keys::Fingerprint;
+use crate::upstream::{Upstream, fetch};
+
+/// The newest root that meets its own threshold with at least one pinned key among its valid signatures. Those before
+/// it are not asked for anything; those after it have to follow by TUF's rules, as the load that begins here sees to.
+///
+/// # Errors
+/// [`TufError::Absent`] without any root, [`TufError::NoAnchor`], [`TufError::TooManyRoots`], or what the channel said.
+pub fn first_root(upstream: &dyn Upstream, pinned: &[Fingerprint]) -> Result<Root, TufError> {
+    let mut newest = None;
+    let mut version: u64 = 1;
+    loop {
+        if version > MAX_ROOTS {
+            let channel = upstream.name().to_owned();
+            return Err(TufError::TooManyRoots { channel });
+        }
+        let path = metadata(Role::Root, version);
+        let Some(bytes) = fetch(upstream, &path, MAX_METADATA).map_err(TufError::Upstream)? else {
+            break;
+        };
+        // What is no root can't be the first one; whether it may stand there at all is for the load to say.
+        let root = Root::parse(bytes).ok();
+        newest = root
+            .filter(|root| is_pinned(root, version, pinned))
+            .or(newest);
+        version = version.saturating_add(1);
+    }
+    match newest {
+        Some(root) => Ok(root),
+        None if version == 1 => Err(TufError::Absent {
+            path: format!("{}/{}", upstream.name(), metadata(Role::Root, 1)),
+        }),
+        None => Err(TufError::NoAnchor {
+            channel: upstream.name().to_owned(),
+            roots: version.saturating_sub(1),
+        }),
+    }
+}
+
+/// The newest root: the first one, and all that follow it by TUF's rules. Whether it has expired is not asked.
+///
+/// # Errors
+/// As [`first_root`], and [`TufError::Untrusted`] or [`TufError::Malformed`] for one that does not follow.
+pub fn newest_root(upstream: &dyn Upstream, pinned: &[Fingerprint]) -> Result<Root, TufError> {
+    let mut root = first_root(upstream, pinned)?;
+    loop {
+        let path = metadata(Role::Root, root.version().saturating_add(1));
+        let Some(bytes) = fetch(upstream, &path, MAX_METADATA).map_err(TufError::Upstream)? else {
+            return Ok(root);
+        };
+        let path = format!("{}/{path}", upstream.name());
+        let next = match Root::parse(bytes) {
+            Err(TufError::Malformed { why, .. }) => return Err(TufError::Malformed { path, why }),
+            next => next?,
+        };
+        if !next.follows(&root) {
+            let before = root.version();
+            let why = format!(
+                "it does not follow version {before} with the signatures that both versions ask for"
+            );
+            return Err(TufError::Untrusted { path, why });
+        }
+        root = next;
+    }
+}
+
+fn is_pinned(root: &Root, version: u64, pinned: &[Fingerprint]) -> bool {
+    let signers = root.signed_by(&root.keys(Role::Root));
+    root.version() == version
+        && root.meets_itself()
+        && signers.iter().any(|signer| pinned.contains(signer))
+}

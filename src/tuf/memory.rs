@@ -1,0 +1,170 @@
+//! What is remembered of a channel between loads, in a folder: the newest metadata that was seen, so that nothing
+//! older is taken, and for which pinned keys. A load works on a copy, which takes the folder's place file by file, each
+//! in one step: a crash in between leaves whole files, and never forgets what refuses a rollback.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Root, TufError};
+use crate::keys::Fingerprint;
+
+/// The names that `tough` gives its files. The root goes first: who knows a newer root must not miss it.
+const FILES: [&str; 4] = [
+    "root.json",
+    "timestamp.json",
+    "snapshot.json",
+    "targets.json",
+];
+
+/// When the channel was last read, by `tough`'s name.
+const TIME: &str = "latest_known_time.json";
+
+/// What the names of copies begin with.
+const COPY: &str = ".load-";
+
+/// The pinned keys for which the root was taken.
+const PINS: &str = "pins";
+
+/// A folder of memory, held against other loads, and the copy that a load works on.
+pub struct Memory {
+    folder: PathBuf,
+    copy: TempDir,
+    // Held until the end.
+    _lock: File,
+}
+
+impl Memory {
+    /// Opens a folder, which is made where it is missing, and waits for another load to end.
+    ///
+    /// # Errors
+    /// [`TufError::Memory`] where something in it is damaged or can't be read.
+    pub fn open(folder: &Path) -> Result<Memory, TufError> {
+        let fail = |cause: io::Error| TufError::memory(folder, &cause);
+        let mut private = DirBuilder::new();
+        let made = private.recursive(true).mode(0o700).create(folder);
+        made.map_err(fail)?;
+        let lock = File::create(folder.join("lock")).map_err(fail)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|cause| fail(cause.into()))?;
+        remove_copies(folder).map_err(fail)?;
+        let copy = tempfile::Builder::new()
+            .prefix(COPY)
+            .tempdir_in(folder)
+            .map_err(fail)?;
+        for name in FILES.iter().chain([&TIME]) {
+            let path = folder.join(name);
+            let Some(bytes) = read(&path)? else { continue };
+            // `tough` takes a damaged file for a missing one, and would forget what it refuses.
+            serde_json::from_slice::<Value>(&bytes).map_err(|_| TufError::Memory {
+                path: path.clone(),
+                why: "is damaged".to_owned(),
+            })?;
+            fs::write(copy.path().join(name), bytes).map_err(fail)?;
+        }
+        let folder = folder.to_owned();
+        Ok(Memory {
+            folder,
+            copy,
+            _lock: lock,
+        })
+    }
+
+    /// The folder for `tough`.
+    pub fn copy(&self) -> &Path {
+        self.copy.path()
+    }
+
+    /// The newest root that was seen, if it was for these pinned keys.
+    ///
+    /// # Errors
+    /// [`TufError::Memory`] where it is damaged.
+    pub fn root(&self, pinned: Option<&[Fingerprint]>) -> Result<Option<Root>, TufError> {
+        let path = self.folder.join(FILES[0]);
+        let pins = read(&self.folder.join(PINS))?;
+        if pinned.is_some_and(|pinned| pins != Some(pins_text(pinned))) {
+            return Ok(None);
+        }
+        let Some(bytes) = read(&path)? else {
+            return Ok(None);
+        };
+        let root = Root::parse(bytes).ok().filter(Root::meets_itself);
+        let why = "is damaged".to_owned();
+        root.ok_or(TufError::Memory { path, why }).map(Some)
+    }
+
+    /// Puts the root that a load begins with into the copy. `tough` would do so later, and not at all where a newer
+    /// root does not follow: what is kept then would be a root that other pinned keys were trusted for.
+    ///
+    /// # Errors
+    /// [`TufError::Memory`] where it can't be written.
+    pub fn begin_with(&self, root: &Root) -> Result<(), TufError> {
+        let path = self.copy.path().join(FILES[0]);
+        fs::write(&path, root.bytes()).map_err(|cause| TufError::memory(&path, &cause))
+    }
+
+    /// Remembers what a load left in its copy, whether it came to a good end or not: what it left there was verified.
+    ///
+    /// # Errors
+    /// [`TufError::Memory`] where that can't be written.
+    pub fn keep(self, pinned: Option<&[Fingerprint]>) -> Result<(), TufError> {
+        let fail = |cause: io::Error| TufError::memory(&self.folder, &cause);
+        for name in FILES.iter().chain([&TIME]) {
+            let (from, to) = (self.copy.path().join(name), self.folder.join(name));
+            match File::open(&from).and_then(|file| file.sync_all()) {
+                Ok(()) => fs::rename(&from, &to).map_err(fail)?,
+                Err(cause) if cause.kind() == ErrorKind::NotFound => remove(&to).map_err(fail)?,
+                Err(cause) => return Err(fail(cause)),
+            }
+        }
+        if let Some(pinned) = pinned {
+            let path = self.copy.path().join(PINS);
+            let written = File::create(&path)
+                .and_then(|mut file| {
+                    file.write_all(&pins_text(pinned))
+                        .and_then(|()| file.sync_all())
+                })
+                .and_then(|()| fs::rename(&path, self.folder.join(PINS)));
+            written.map_err(fail)?;
+        }
+        let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        folder.map_err(fail)
+    }
+}
+
+/// Removes the copies that loads left which were killed. Whoever holds the lock is alone.
+fn remove_copies(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(COPY) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn pins_text(pinned: &[Fingerprint]) -> Vec<u8> {
+    let mut lines: Vec<_> = pinned.iter().map(|print| format!("{print}\n")).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines.concat().into_bytes()
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, TufError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(TufError::memory(path, &cause)),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
+        _ => Ok(()),
+    }
+}
