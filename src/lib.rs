@@ -6,7 +6,7 @@
 //! | storey | rooms |
 //! | --- | --- |
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
-//! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify): the order of the steps, and the threads |
+//! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify), `trust`: the order of the steps, and the threads |
 //! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`patch`], [`publish`], [`report`], [`progress`], [`signing_log`], [`tuf`] |
 //! | floor | [`storage`], [`upstream`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`error`] |
 //!
@@ -51,6 +51,8 @@ pub mod sign;
 pub mod signature;
 pub mod signing_log;
 pub mod storage;
+#[cfg(feature = "tuf")]
+pub mod trust;
 pub mod tuf;
 pub mod upstream;
 pub mod verify;

@@ -1,6 +1,8 @@
 //! Putting index files in their places. Owns the decision which of them changed; what it is told to
 //! write comes in the order of publication. Must not know what the files mean.
 
+pub mod signed;
+
 use std::io::Read as _;
 
 use crate::error::Error;
@@ -14,7 +16,7 @@ use crate::storage::{Change, Links, Storage, StorageError};
 pub fn change(storage: &dyn Storage, file: &IndexFile) -> Result<Option<Change>, Error> {
     let path = file.path.clone();
     Ok(match (&file.content, standing(storage, file)?) {
-        (None, Standing::Absent | Standing::Folder) | (Some(_), Standing::Right) => None,
+        (None, Standing::Absent | Standing::Folder) | (Some(_), Standing::Right(_)) => None,
         // A folder can't be replaced by a file, and may hold somebody's work.
         (Some(_), Standing::Folder) => return Err(StorageError::NotAFile(path).into()),
         (None, _) => Some(Change::Remove { path }),
@@ -79,7 +81,8 @@ fn unreadable(path: &str, cause: std::io::Error) -> StorageError {
 /// What stands in a file's place.
 enum Standing {
     Absent,
-    Right,
+    /// The content that is wanted, in these bytes.
+    Right(Vec<u8>),
     /// A folder, which is nobody's index file.
     Folder,
     /// Other content, or a planted symbolic link or FIFO: replaced as such, never followed.
@@ -110,7 +113,7 @@ fn standing(storage: &dyn Storage, wanted: &IndexFile) -> Result<Standing, Error
     let read = file.take(content.largest()).read_to_end(&mut bytes);
     read.map_err(|cause| unreadable(path, cause))?;
     Ok(if content.is_in(&bytes) {
-        Standing::Right
+        Standing::Right(bytes)
     } else {
         Standing::Wrong
     })

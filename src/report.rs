@@ -1,6 +1,7 @@
 //! Report: what a run did. Owns the counts, the lists and their two forms, text and JSON; must not
 //! print, nor know how the run was carried out.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
 use serde::Serialize;
@@ -41,6 +42,10 @@ pub struct Report {
     pub unverified: Vec<String>,
     /// Packages that were left out.
     pub refused: Vec<Refused>,
+    /// The generation of the signed index that clients see; `None` where the index is not signed.
+    pub signed_index: Option<SignedIndex>,
+    /// Whether the channel had no index before.
+    pub first: bool,
     /// What patches changed, for each subdir that has any.
     pub patches: Vec<PatchReport>,
     /// Files that were written, packages' signatures aside; the shards of a subdir as one.
@@ -51,6 +56,17 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Seconds from start to end.
     pub seconds: f64,
+}
+
+/// A generation of a signed index.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct SignedIndex {
+    /// Whether this run makes it.
+    pub new: bool,
+    /// The version of each role's metadata.
+    pub versions: BTreeMap<String, u64>,
+    /// Whole days until each role's metadata expires; below 0 where it has.
+    pub days_left: BTreeMap<String, i64>,
 }
 
 /// How many packages, and of which kind.
@@ -304,6 +320,9 @@ impl Display for Summary<'_> {
                 "the signatures add {size} to the index; --signatures detached leaves them out"
             )?;
         }
+        if let Some(signed) = &self.0.signed_index {
+            writeln!(f, "{signed}")?;
+        }
         let seconds = self.0.seconds;
         match (&self.0.not_published, self.0.dry_run) {
             (Some(why), false) => writeln!(f, "nothing was published: {why} ({seconds:.2} s)"),
@@ -321,7 +340,33 @@ impl Display for Summary<'_> {
                     (_, false) => writeln!(f, "published: {files} ({seconds:.2} s)"),
                 }
             }
+        }?;
+        let is_new = self.0.published && self.0.first && self.0.signed_index.is_none();
+        if is_new && cfg!(feature = "tuf") {
+            writeln!(
+                f,
+                "the index itself is not signed; `sigindex trust init` switches that on"
+            )?;
         }
+        Ok(())
+    }
+}
+
+impl Display for SignedIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |of: &BTreeMap<String, i64>| {
+            let roles = ["root", "targets", "snapshot", "timestamp"].into_iter();
+            let roles = roles.filter_map(|role| Some(format!("{role} {}", of.get(role)?)));
+            roles.collect::<Vec<_>>().join(", ")
+        };
+        let version = self.versions.get("timestamp").copied().unwrap_or(0);
+        let word = if self.new {
+            "new generation"
+        } else {
+            "generation"
+        };
+        let days = list(&self.days_left);
+        write!(f, "signed index: {word} {version}; days left: {days}")
     }
 }
 

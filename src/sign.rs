@@ -2,6 +2,7 @@
 //! sign, log, write. Knows nothing of channels.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -15,7 +16,7 @@ use crate::package::{self, PackageError, ReadOptions};
 use crate::progress::Progress;
 use crate::record::hex;
 use crate::sidecar;
-use crate::signature::{self, Check, Signature};
+use crate::signature::{self, Check, Signature, reads_as_metadata};
 use crate::signing_log::{Signed, SigningLog};
 use crate::storage::{Change, Links, LocalStorage, Storage};
 
@@ -194,6 +195,13 @@ fn digest(
         Ok((open, _)) => open,
         Err(error) => return Ok(Err(error.to_string())),
     };
+    if reads_as_metadata(&open) {
+        let why = "is metadata of a signed index (TUF), and its signature could be passed off as that of an index; `sigindex trust` signs those, with keys of their own";
+        return Ok(Err(why.to_owned()));
+    }
+    if let Err(cause) = (&open).rewind() {
+        return Ok(Err(format!("can't be read: {cause}")));
+    }
     match package::digest(&open, &options) {
         Ok(digests) => Ok(Ok(digests.sha256)),
         Err(PackageError::Cancelled) => Err(Error::Interrupted),

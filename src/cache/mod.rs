@@ -4,7 +4,7 @@
 mod place;
 mod sqlite;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::details::Details;
 use crate::keys::{Fingerprint, KeyName};
@@ -32,7 +32,25 @@ pub trait Cache {
     /// # Errors
     /// When the memory can't be written.
     fn forget(&mut self, subdir: &str, names: &[String]) -> Result<(), CacheError>;
+
+    /// Remembers versions of signed metadata, by role. What is remembered then; with no versions nothing is written.
+    ///
+    /// # Errors
+    /// When the memory can't be read or written.
+    fn seen(&mut self, versions: &Versions, which: Seen) -> Result<Versions, CacheError>;
 }
+
+/// Which versions take the place of those that were seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Higher ones: nothing makes a memory of newer metadata go away unasked.
+    Higher,
+    /// All: an operator accepted what stands there, a root that began anew, too.
+    Any,
+}
+
+/// Versions of signed metadata, by role.
+pub type Versions = BTreeMap<String, u64>;
 
 /// A memory that knows nothing and keeps nothing, for a dry run where there is no cache yet.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +67,10 @@ impl Cache for NoCache {
 
     fn forget(&mut self, _subdir: &str, _names: &[String]) -> Result<(), CacheError> {
         Ok(())
+    }
+
+    fn seen(&mut self, _versions: &Versions, _which: Seen) -> Result<Versions, CacheError> {
+        Ok(Versions::new())
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::place::{make_private, put_aside, trusted};
-use super::{Attested, Cache, CacheError, Checked, Entry, Facts, Remembered};
+use super::{Attested, Cache, CacheError, Checked, Entry, Facts, Remembered, Seen, Versions};
 use crate::details::Details;
 use crate::keys::{Fingerprint, KeyName};
 use crate::record::Record;
@@ -38,6 +38,14 @@ const LOAD: &str = "SELECT name, size, mtime, inode, ctime, sha256, record, mism
 const STORE: &str = "INSERT OR REPLACE INTO package VALUES
     (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
      ?20, ?21, ?22, ?23, ?24, ?25)";
+
+/// Made when it is needed, so that older caches go on as they are.
+const SEEN: &str = "CREATE TABLE IF NOT EXISTS seen (role TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;";
+
+const LOAD_SEEN: &str = "SELECT role, version FROM seen";
+
+const STORE_SEEN: &str = "INSERT INTO seen VALUES (?1, ?2)
+    ON CONFLICT (role) DO UPDATE SET version = excluded.version";
 
 /// A cache in a file of its own, mode 0600 in a folder of 0700.
 #[derive(Debug)]
@@ -183,6 +191,43 @@ impl Cache for SqliteCache {
         }
         transaction.commit().map_err(&fail)
     }
+
+    fn seen(&mut self, versions: &Versions, which: Seen) -> Result<Versions, CacheError> {
+        let fail = self.fail("written");
+        let known = seen(&self.connection).map_err(self.fail("read"))?;
+        let is_new = |(role, version): &(&String, &u64)| match (known.get(*role), which) {
+            (None, _) => true,
+            (Some(known), Seen::Higher) => known < *version,
+            (Some(known), Seen::Any) => known != *version,
+        };
+        let news: Vec<_> = versions.iter().filter(is_new).collect();
+        if news.is_empty() {
+            return Ok(known);
+        }
+        self.connection.execute_batch(SEEN).map_err(&fail)?;
+        let transaction = self.connection.transaction().map_err(&fail)?;
+        for (role, version) in news {
+            // SQLite counts to i64::MAX, and so high no version is.
+            let version = i64::try_from(*version).unwrap_or(i64::MAX);
+            let stored = transaction.execute(STORE_SEEN, params![role, version]);
+            stored.map_err(&fail)?;
+        }
+        transaction.commit().map_err(&fail)?;
+        seen(&self.connection).map_err(self.fail("read"))
+    }
+}
+
+/// The versions that were seen; none where there is no table of them yet.
+fn seen(connection: &Connection) -> rusqlite::Result<Versions> {
+    let there = "SELECT count(*) FROM sqlite_master WHERE name = 'seen'";
+    if connection.query_row(there, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(Versions::new());
+    }
+    let mut statement = connection.prepare(LOAD_SEEN)?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+    })?;
+    rows.collect()
 }
 
 fn remembered(row: &Row<'_>) -> Option<(String, Remembered)> {
@@ -407,6 +452,50 @@ mod tests {
         let mut dry = SqliteCache::open_read_only(&path).unwrap();
         assert_eq!(dry.load("noarch").unwrap().len(), 1);
         assert!(dry.store(&entries).is_err());
+    }
+
+    #[test]
+    fn versions_that_were_seen_only_rise_unless_others_were_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own/cache.db");
+        let versions = |timestamp, root| {
+            let of = [("timestamp", timestamp), ("root", root)];
+            Versions::from(of.map(|(role, version)| (role.to_owned(), version)))
+        };
+        let mut cache = SqliteCache::open(&path).unwrap();
+        assert_eq!(
+            cache.seen(&Versions::new(), Seen::Higher).unwrap(),
+            Versions::new()
+        );
+        assert_eq!(
+            cache.seen(&versions(0, 1), Seen::Higher).unwrap(),
+            versions(0, 1)
+        );
+        assert_eq!(
+            cache.seen(&versions(7, 1), Seen::Higher).unwrap(),
+            versions(7, 1)
+        );
+        assert_eq!(
+            cache.seen(&versions(3, 2), Seen::Higher).unwrap(),
+            versions(7, 2)
+        );
+        drop(cache);
+        let mut dry = SqliteCache::open_read_only(&path).unwrap();
+        assert_eq!(
+            dry.seen(&Versions::new(), Seen::Higher).unwrap(),
+            versions(7, 2)
+        );
+        assert!(dry.seen(&versions(8, 2), Seen::Higher).is_err());
+        let mut cache = SqliteCache::open(&path).unwrap();
+        assert_eq!(
+            cache.seen(&Versions::new(), Seen::Higher).unwrap(),
+            versions(7, 2)
+        );
+        assert_eq!(cache.note(), None);
+        assert_eq!(
+            cache.seen(&versions(9, 1), Seen::Any).unwrap(),
+            versions(9, 1)
+        );
     }
 
     #[test]

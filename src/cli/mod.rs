@@ -2,12 +2,15 @@
 //! opened objects here, once, and nothing below sees clap.
 
 mod index;
+mod index_key;
 mod keygen;
 mod keys;
 mod options;
 mod out;
 mod sign;
 mod signing;
+#[cfg(feature = "tuf")]
+mod trust;
 mod verify;
 
 use std::process::ExitCode;
@@ -62,8 +65,11 @@ enum Command {
     Sign(sign::Args),
     /// Check FILE against FILE.sig, or every package of a channel
     Verify(verify::Args),
-    /// List the keys in the keys folder
+    /// List the keys in the keys folder; add and remove keys, and say which channel trusts which
     Keys(keys::Args),
+    /// Sign a channel's index: who may, on which machine, and until when
+    #[cfg(feature = "tuf")]
+    Trust(trust::Args),
 }
 
 /// Exit statuses, as the contract has them.
@@ -92,6 +98,8 @@ pub fn run() -> ExitCode {
         Some(Command::Sign(args)) => sign::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Keys(args)) => keys::run(&args),
+        #[cfg(feature = "tuf")]
+        Some(Command::Trust(args)) => trust::run(&args),
     };
     match result {
         Ok(status) => ExitCode::from(status),

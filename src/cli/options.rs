@@ -126,6 +126,28 @@ pub fn variable(name: &str) -> Result<Option<String>, Error> {
     }
 }
 
+/// The time of this run in Unix milliseconds; `SOURCE_DATE_EPOCH` (seconds) wins.
+pub fn now() -> Result<i64, Error> {
+    if let Some(seconds) = variable("SOURCE_DATE_EPOCH")? {
+        let milliseconds = seconds
+            .parse::<i64>()
+            .ok()
+            .and_then(|seconds| seconds.checked_mul(1_000));
+        return milliseconds.filter(|ms| *ms >= 0).ok_or_else(|| {
+            Error::Usage(format!(
+                "SOURCE_DATE_EPOCH={}: not a number of seconds since 1970",
+                seconds.escape_debug()
+            ))
+        });
+    }
+    Ok(clock())
+}
+
+/// The time by the clock, in Unix milliseconds: for what expires, which no reader holds against another time.
+pub fn clock() -> i64 {
+    jiff::Timestamp::now().as_millisecond().max(0)
+}
+
 /// The user's home folder.
 pub fn home() -> Result<PathBuf, Error> {
     let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
@@ -135,6 +157,21 @@ pub fn home() -> Result<PathBuf, Error> {
                 .to_owned(),
         )
     })
+}
+
+/// The user's folder for caches.
+pub fn cache_home() -> Result<PathBuf, Error> {
+    users_folder("XDG_CACHE_HOME", ".cache")
+}
+
+/// A folder of the user's for programs: where a variable says, else below the home (XDG base directories: a relative
+/// path there counts for nothing).
+pub fn users_folder(name: &str, below_home: &str) -> Result<PathBuf, Error> {
+    let folder = variable(name)?.map(PathBuf::from);
+    match folder.filter(|path| path.is_absolute()) {
+        Some(folder) => Ok(folder),
+        None => Ok(home()?.join(below_home)),
+    }
 }
 
 /// The signing log, if there is to be one. A dry run makes sure that it could be opened, and leaves it.

@@ -13,10 +13,16 @@ const MESSAGE: usize = 8_000;
 /// # Errors
 /// When it can't be written, as on a full disk; a reader that went away has read enough.
 pub fn result(text: &str) -> Result<(), Error> {
+    bytes(printable(text).as_bytes())
+}
+
+/// Bytes that were asked for, as they are.
+///
+/// # Errors
+/// As [`result`].
+pub fn bytes(bytes: &[u8]) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
-    let written = stdout
-        .write_all(printable(text).as_bytes())
-        .and_then(|()| stdout.flush());
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
     match written {
         Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
             let (path, operation) = ("standard output".to_owned(), "write the result");

@@ -2,12 +2,13 @@
 
 use zeroize::Zeroizing;
 
+use super::index_key::{IndexKey, is_among, vouching};
 use super::options::{KeysFolder, MinBits, SigningOptions, variable};
 use super::out;
 use crate::error::Error;
-use crate::index::SigningKey;
+use crate::index::{Keys as Fingerprints, RoleKeys, SigningKey};
 use crate::keys::{
-    AskPassphrase, KeyError, KeyName, KeySize, Keyring, KeysDir, PrivateKey, PublicKey,
+    AskPassphrase, KeyError, KeyName, KeySize, Keyring, KeysDir, PrivateKey, PublicKey, Use,
 };
 use crate::progress::Progress;
 use crate::signature::{Signer, local_signer};
@@ -56,15 +57,32 @@ impl Keys {
 
     /// The signing key, to be opened when it is needed.
     pub fn signing_key<'a>(&'a self, progress: &'a Progress) -> SigningKey<'a> {
-        let open = move || progress.suspend(|| self.open_signer());
-        SigningKey::new(Box::new(open), Box::new(|| self.check_signer()))
+        let open = move |roles: &Fingerprints| progress.suspend(|| self.open_signer(roles));
+        SigningKey::new(Box::new(open), Box::new(|roles| self.check_signer(roles)))
     }
 
-    fn choose(&self) -> Result<Choice, Error> {
+    /// The keys of a signed index: whose roots count here, and the key that signs, to be opened when it is needed.
+    pub fn roles<'a>(&'a self, progress: &'a Progress) -> RoleKeys<'a> {
+        let open = move |named: &Fingerprints| progress.suspend(|| self.index_key().open(named));
+        RoleKeys {
+            anchors: vouching(&self.keyring),
+            open: Box::new(open),
+            check: Box::new(|named| self.index_key().check(named)),
+        }
+    }
+
+    fn index_key(&self) -> IndexKey<'_> {
+        IndexKey {
+            folder: &self.folder,
+            keyring: &self.keyring,
+        }
+    }
+
+    fn choose(&self, roles: &Fingerprints) -> Result<Choice, Error> {
         if let Some(name) = &self.signing.key {
             return Ok(Choice::File(KeyName::parse(name)?));
         }
-        let there = self.folder.private_names()?;
+        let mut there = self.folder.private_names()?;
         if let Some(name) = &self.signing.create_key {
             let name = KeyName::parse(name)?;
             return Ok(if there.contains(&name) {
@@ -73,25 +91,36 @@ impl Keys {
                 Choice::Missing(name)
             });
         }
-        if let Some(name) = environment_name()? {
+        if let Some(name) = environment_name(PRIVATE_KEY, KEY_NAME)? {
             return Ok(Choice::Environment(name));
         }
+        let of_index: Vec<_> = there
+            .extract_if(.., |name| self.signs_index(name, roles))
+            .collect();
         let folder = self.folder.path().display().to_string();
         match there.as_slice() {
-            [] => Err(Error::NoKey { folder }),
+            [] if of_index.is_empty() => Err(Error::NoKey { folder }),
+            [] => Err(Error::OnlyIndexKeys {
+                folder,
+                names: listed(&of_index),
+            }),
             [only] => Ok(Choice::File(only.clone())),
-            several => {
-                let names: Vec<&str> = several.iter().map(KeyName::as_str).collect();
-                Err(Error::SeveralKeys {
-                    folder,
-                    names: names.join(", "),
-                })
-            }
+            several => Err(Error::SeveralKeys {
+                folder,
+                names: listed(several),
+            }),
         }
     }
 
-    fn open_signer(&self) -> Result<Box<dyn Signer>, Error> {
-        let key = match self.choose()? {
+    /// Whether a key of the folder signs an index. One whose public half can't be read is told of when it is loaded.
+    fn signs_index(&self, name: &KeyName, roles: &Fingerprints) -> bool {
+        let public = self.keyring.get(name).and_then(Result::ok);
+        let marked = |key: &PublicKey| self.keyring.uses().signs_index(&key.fingerprint());
+        public.is_some_and(marked) || is_among(&self.keyring, name, roles)
+    }
+
+    fn open_signer(&self, roles: &Fingerprints) -> Result<Box<dyn Signer>, Error> {
+        let key = match self.choose(roles)? {
             Choice::File(name) => self.folder.load_private(&name, &passphrase)?,
             Choice::Environment(name) => self.environments_key(&name, &passphrase)?,
             Choice::Missing(name) => {
@@ -103,7 +132,8 @@ impl Keys {
                 self.folder.load_private(&name, &passphrase)?
             }
         };
-        self.demand_strength(key.public())?;
+        self.demand_fitness(key.public(), roles)?;
+        self.remember_use(key.public())?;
         Ok(local_signer(key))
     }
 
@@ -113,7 +143,7 @@ impl Keys {
         name: &KeyName,
         ask: &AskPassphrase<'_>,
     ) -> Result<PrivateKey, Error> {
-        let key = environment_key(name, ask)?;
+        let key = environment_key(PRIVATE_KEY, name, ask)?;
         match self.keyring.get(name) {
             Some(Ok(public)) if public.fingerprint() != key.public().fingerprint() => {
                 let public = self.folder.public_path(name).display().to_string();
@@ -126,7 +156,15 @@ impl Keys {
         }
     }
 
-    fn demand_strength(&self, key: &PublicKey) -> Result<(), Error> {
+    /// Whether a key may sign packages: one that signs indexes may not, lest one signature be passed off as another.
+    fn demand_fitness(&self, key: &PublicKey, roles: &Fingerprints) -> Result<(), Error> {
+        if roles.contains(&key.fingerprint()) {
+            return Err(Error::RoleKey {
+                name: key.name().clone(),
+            });
+        }
+        let uses = self.keyring.uses();
+        uses.allow(key.name(), &key.fingerprint(), Use::Package)?;
         let (name, bits, min) = (key.name().clone(), key.bits(), self.min_bits);
         if bits < min {
             Err(Error::WeakKey { name, bits, min })
@@ -135,9 +173,24 @@ impl Keys {
         }
     }
 
+    /// Marks a key as one of packages when it signs its first. A folder that can't be written, such as a secret
+    /// mount, or isn't there, is no reason to fail: then the mark is missing.
+    fn remember_use(&self, key: &PublicKey) -> Result<(), Error> {
+        if !self.folder.path().is_dir() {
+            return Ok(());
+        }
+        match self
+            .folder
+            .mark(key.name(), key.fingerprint(), Use::Package)
+        {
+            Err(error @ KeyError::WrongUse { .. }) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// All that can be told of the signing key without a passphrase, and without making one.
-    fn check_signer(&self) -> Result<(), Error> {
-        let public = match self.choose()? {
+    fn check_signer(&self, roles: &Fingerprints) -> Result<(), Error> {
+        let public = match self.choose(roles)? {
             Choice::File(name) => self.folder.check_private(&name)?,
             Choice::Missing(_) => return Ok(()),
             Choice::Environment(name) => match self.environments_key(&name, &set_passphrase) {
@@ -145,18 +198,23 @@ impl Keys {
                 key => key?.public().clone(),
             },
         };
-        self.demand_strength(&public)
+        self.demand_fitness(&public, roles)
     }
+}
+
+fn listed(names: &[KeyName]) -> String {
+    let names: Vec<&str> = names.iter().map(KeyName::as_str).collect();
+    names.join(", ")
 }
 
 /// The public keys of the folder, and the public half of the environment's key, which counts as being
 /// there. Nobody is asked for a passphrase merely to verify: without one, `NAME.pub` has to be in the folder.
 pub fn open_keyring(folder: &KeysDir) -> Result<Keyring, Error> {
     let mut keyring = folder.public_keys()?;
-    if let Some(name) = environment_name()?
+    if let Some(name) = environment_name(PRIVATE_KEY, KEY_NAME)?
         && keyring.get(&name).is_none()
     {
-        match environment_key(&name, &set_passphrase) {
+        match environment_key(PRIVATE_KEY, &name, &set_passphrase) {
             Err(Error::Key(KeyError::NoPassphrase { .. })) => {}
             key => keyring.insert(key?.public().clone())?,
         }
@@ -164,23 +222,27 @@ pub fn open_keyring(folder: &KeysDir) -> Result<Keyring, Error> {
     Ok(keyring)
 }
 
-fn environment_name() -> Result<Option<KeyName>, Error> {
-    match (variable(PRIVATE_KEY)?, variable(KEY_NAME)?) {
+pub fn environment_name(key: &str, name: &str) -> Result<Option<KeyName>, Error> {
+    match (variable(key)?, variable(name)?) {
         (None, _) => Ok(None),
         (Some(_), Some(name)) => Ok(Some(KeyName::parse(&name)?)),
         (Some(_), None) => Err(Error::Environment(format!(
-            "${PRIVATE_KEY} is set and ${KEY_NAME} is not; set it to the key's name"
+            "${key} is set and ${name} is not; set it to the key's name"
         ))),
     }
 }
 
-fn environment_key(name: &KeyName, ask: &AskPassphrase<'_>) -> Result<PrivateKey, Error> {
-    let pem = Zeroizing::new(variable(PRIVATE_KEY)?.unwrap_or_default());
+pub fn environment_key(
+    variable_name: &str,
+    name: &KeyName,
+    ask: &AskPassphrase<'_>,
+) -> Result<PrivateKey, Error> {
+    let pem = Zeroizing::new(variable(variable_name)?.unwrap_or_default());
     Ok(PrivateKey::from_env_pem(name.clone(), &pem, ask)?)
 }
 
 /// The passphrase of an encrypted key: from the environment, or asked for.
-fn passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
+pub fn passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
     if std::env::var_os(PASSPHRASE).is_some() {
         return set_passphrase(name);
     }
@@ -191,7 +253,7 @@ fn passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
 }
 
 /// The passphrase that the environment has.
-fn set_passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
+pub fn set_passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
     let no = |why: &str| KeyError::NoPassphrase {
         name: name.clone(),
         why: format!("${PASSPHRASE} {why}"),

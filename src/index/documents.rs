@@ -30,6 +30,11 @@ pub struct SigningKeys<'a> {
 }
 
 impl SigningKeys<'_> {
+    /// All that can be used.
+    pub fn iter(&self) -> impl Iterator<Item = &PublicKey> {
+        self.made_with.into_iter().chain(self.keyring.keys())
+    }
+
     fn find(&self, fingerprint: &Fingerprint) -> Option<(KeyName, u32)> {
         let made_with = self
             .made_with

@@ -9,7 +9,7 @@ use super::judge::{self, Evidence, Refusal, SigState, Verdict};
 use super::places::Places;
 use super::read::{Unread, vanished};
 use super::shelf::Shelf;
-use super::signing_key::SigningKey;
+use super::signing_key::{Keys, SigningKey};
 use crate::cache::{Attested, Checked, Facts, Remembered};
 use crate::channel::PackageFile;
 use crate::error::Error;
@@ -31,6 +31,8 @@ pub struct Examiner<'a> {
     pub keyring: &'a Keyring,
     /// The private key.
     pub key: &'a SigningKey<'a>,
+    /// Keys that sign indexes: their signatures of packages do not count.
+    pub role_keys: &'a Keys,
     /// Where progress is told.
     pub progress: &'a Progress,
     /// Set when the run is to stop.
@@ -225,6 +227,12 @@ impl Examiner<'_> {
         );
         let value = signature.to_base64();
         match check {
+            Check::Valid { fingerprint, .. } if self.role_keys.contains(&fingerprint) => {
+                let key = signature.key;
+                SigState::Unusable(format!(
+                    "it is signed by {key}, a key that signs indexes, and such a signature does not count for a package; remove {path}, and sign the package with a key of its own"
+                ))
+            }
             Check::Valid { fingerprint, .. } => SigState::Valid(Checked {
                 stat,
                 key: signature.key,
@@ -237,11 +245,14 @@ impl Examiner<'_> {
         }
     }
 
-    /// Whether the keys folder still has the key that a signature was checked with.
+    /// Whether the keys folder still has the key that a signature was checked with, for packages.
     fn still_trusted(&self, checked: &Checked) -> bool {
         match self.keyring.get(&checked.key) {
             Some(Ok(key)) => {
-                key.fingerprint() == checked.fingerprint && key.bits() >= self.config.min_bits
+                key.fingerprint() == checked.fingerprint
+                    && key.bits() >= self.config.min_bits
+                    && !self.keyring.uses().signs_index(&checked.fingerprint)
+                    && !self.role_keys.contains(&checked.fingerprint)
             }
             _ => false,
         }

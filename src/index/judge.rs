@@ -9,6 +9,7 @@ use crate::cache::Checked;
 use crate::channel::NameFault;
 use crate::error::Error;
 use crate::keys::KeyName;
+use crate::record::unhex;
 
 /// What may be signed, and what is listed.
 #[derive(Debug, Clone, Default)]
@@ -243,7 +244,7 @@ impl SignList {
             let (digest, name) = line.split_once([' ', '\t']).ok_or_else(fault)?;
             let name = name.strip_prefix([' ', '*']).unwrap_or(name).trim_end();
             let name = in_channel(name);
-            let digest = digest_of(digest)
+            let digest = unhex(digest)
                 .filter(|_| !name.is_empty())
                 .ok_or_else(fault)?;
             if by_name
@@ -270,17 +271,6 @@ fn in_channel(path: &str) -> &str {
         .next()
         .and_then(|(at, _)| path.get(at.saturating_add(1)..))
         .unwrap_or(path)
-}
-
-fn digest_of(hex: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(digest)
 }
 
 #[cfg(test)]

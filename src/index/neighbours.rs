@@ -33,7 +33,9 @@ pub fn neighbours(
     let formats = &config.formats;
     let of_channel = formats.html || formats.channeldata || formats.rss || formats.current_repodata;
     // Its package may lie in a noarch that is not walked.
-    if !of_channel && !matches!(config.patches, Patches::Package(_)) {
+    let of_package = matches!(config.patches, Patches::Package(_));
+    // A signed index names the keys of the whole channel.
+    if !of_channel && !of_package && places.published().vouched.is_none() {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
@@ -45,7 +47,7 @@ pub fn neighbours(
         if channel.subdirs.iter().any(|subdir| subdir.name == name) {
             continue;
         }
-        match Told::in_storage(places.target(), &name) {
+        match Told::by(places.published(), &name) {
             Ok(told) if told.is_nothing() => {}
             Ok(told) => found.push(Neighbour { name, told }),
             Err(error) => channel.warnings.push(untold(&error, &name)),

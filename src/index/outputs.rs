@@ -14,6 +14,7 @@ use super::retired::retired;
 use super::shelf::Shelf;
 use crate::channel::SubdirName;
 use crate::error::Error;
+use crate::publish::signed::Settled;
 use crate::publish::{self, Existing};
 use crate::record::is_sha256;
 use crate::repodata::{
@@ -21,6 +22,7 @@ use crate::repodata::{
     Rank, current, gather, page, rss, run_exports, shards, with_twins,
 };
 use crate::storage::Change;
+use crate::tuf::Targets;
 
 /// The largest shard index and page that are looked at, in bytes.
 const MAX_EXISTING: u64 = 256 << 20;
@@ -39,25 +41,34 @@ pub struct Outputs<'a> {
     pub neighbours: &'a [Document<'a>],
     /// Lists of attestations under the names that records give.
     pub twins: Vec<IndexFile>,
+    /// What the generation before names, where the index is signed.
+    pub known: Option<&'a Targets>,
     /// The threads.
     pub pool: &'a ThreadPool,
+}
+
+/// What has to be done so that the index is that of the packages.
+pub struct Outcome {
+    /// What has to be done, in order.
+    pub changes: Vec<(Rank, Change)>,
+    /// What a signed index is to name of it.
+    pub targets: Targets,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
 }
 
 /// Files as they should stand, and what an operator should know of them.
 type Made = (Vec<IndexFile>, Vec<String>);
 
-/// What has to be done, and when, and what an operator should know.
-type Settled = (Vec<(Rank, Change)>, Vec<String>);
-
 /// One part of the work, which needs no other.
 type Job<'j> = Box<dyn Fn() -> Result<Made, Error> + Send + Sync + 'j>;
 
 impl Outputs<'_> {
-    /// What has to be written so that the channel's index is that of these packages, in order.
+    /// What has to be done so that the channel's index is that of these packages.
     ///
     /// # Errors
     /// When a file can't be made, or one that stands there can't be read.
-    pub fn changes(&self) -> Result<(Vec<Change>, Vec<String>), Error> {
+    pub fn outcome(&self) -> Result<Outcome, Error> {
         let all = self.documents();
         let state = page::state(&all);
         let mut jobs: Vec<Job<'_>> = vec![Box::new(|| self.current(&all))];
@@ -69,32 +80,47 @@ impl Outputs<'_> {
         jobs.push(Box::new(|| self.summaries(&all)));
         self.add_pages(&all, &state, &mut jobs);
         jobs.push(Box::new(|| Ok((self.twins.clone(), Vec::new()))));
-        let settled: Vec<Settled> = self.pool.install(|| {
+        let settled: Vec<(Vec<Settled>, Vec<String>)> = self.pool.install(|| {
             let settled = jobs.par_iter().map(|job| self.settle(job()?));
             settled.collect::<Result<_, Error>>()
         })?;
-        let (changes, warnings): (Vec<_>, Vec<_>) = settled.into_iter().unzip();
-        let mut changes: Vec<(Rank, Change)> = changes.into_iter().flatten().collect();
-        changes.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.path().cmp(other.path())));
-        let changes: Vec<Change> = changes.into_iter().map(|(_, change)| change).collect();
-        let mut warnings: Vec<String> = warnings.into_iter().flatten().collect();
-        warnings.extend(self.removed_of_others(&changes));
-        Ok((changes, warnings))
+        let mut outcome = Outcome {
+            changes: Vec::new(),
+            targets: Targets::new(),
+            warnings: Vec::new(),
+        };
+        for (files, warnings) in settled {
+            for file in files {
+                outcome.changes.extend(file.changes);
+                outcome.targets.extend(file.target);
+            }
+            outcome.warnings.extend(warnings);
+        }
+        in_order(&mut outcome.changes);
+        let removed = self.removed_of_others(&outcome.changes);
+        outcome.warnings.extend(removed);
+        Ok(outcome)
     }
 
     /// What has to be done for the files of one part; what stands already is let go at once.
-    fn settle(&self, (files, warnings): Made) -> Result<Settled, Error> {
+    fn settle(&self, (files, warnings): Made) -> Result<(Vec<Settled>, Vec<String>), Error> {
         let target = self.places.target();
-        let changes = files.into_par_iter().map(|file| {
-            let change = publish::change(target, &file)?;
-            Ok(change.map(|change| (file.rank, change)))
+        let settled = files.into_par_iter().map(|file| match self.known {
+            Some(known) => publish::signed::settle(target, &file, known.get(&file.path)),
+            None => {
+                let change = publish::change(target, &file)?;
+                let changes = change.map(|change| (file.rank, change)).into_iter();
+                Ok(Settled {
+                    changes: changes.collect(),
+                    target: None,
+                })
+            }
         });
-        let changes: Vec<Option<(Rank, Change)>> = changes.collect::<Result<_, Error>>()?;
-        Ok((changes.into_iter().flatten().collect(), warnings))
+        Ok((settled.collect::<Result<_, Error>>()?, warnings))
     }
 
     /// Whoever takes over a channel wants to know which of its files go.
-    fn removed_of_others(&self, changes: &[Change]) -> Option<String> {
+    fn removed_of_others(&self, changes: &[(Rank, Change)]) -> Option<String> {
         let foreign = |shelf: &Shelf<'_>| !shelf.published.by_sigindex;
         let is_channels = self.neighbours.is_empty() && self.shelves.iter().all(foreign);
         let taken_over = |path: &str| match path.split_once('/') {
@@ -104,7 +130,7 @@ impl Outputs<'_> {
                 shelves.any(|shelf| shelf.subdir.name.as_str() == subdir && foreign(shelf))
             }
         };
-        let removed = changes.iter().filter_map(|change| match change {
+        let removed = changes.iter().filter_map(|(_, change)| match change {
             Change::Remove { path } if taken_over(path) => path.rsplit('/').next(),
             _ => None,
         });
@@ -188,7 +214,8 @@ impl Outputs<'_> {
             .iter()
             .map(|(name, shard)| (name.clone(), shard.digest))
             .collect();
-        let existing = publish::existing(self.places.target(), &index_path, MAX_EXISTING)?.file();
+        let published = self.places.published();
+        let existing = published.existing(&index_path, MAX_EXISTING)?.file();
         let index = shards::index(document, formats, &digests, existing.as_deref(), config.now)?;
         let mut warnings = Vec::new();
         let (mut files, mut named) = (Vec::new(), BTreeSet::new());
@@ -294,4 +321,9 @@ impl Outputs<'_> {
         let content = self.config.formats.html.then(page);
         Ok((vec![IndexFile::plain(Rank::Kin, path, content)], Vec::new()))
     }
+}
+
+/// Puts changes into the order of publication.
+pub fn in_order(changes: &mut [(Rank, Change)]) {
+    changes.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.path().cmp(other.path())));
 }

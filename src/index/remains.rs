@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::places::Places;
+use super::places::{Places, Witness};
 use super::told::in_shards;
 use crate::cache::Remembered;
 use crate::channel::SubdirName;
@@ -11,10 +11,8 @@ use crate::details::Details;
 use crate::error::Error;
 use crate::json::{self, Json, Object};
 use crate::package;
-use crate::publish;
 use crate::record::hex;
 use crate::repodata::{CHANNELDATA, PublishedRecord, run_exports};
-use crate::storage::Storage;
 
 /// The largest run exports and summary of the channel that are read back, in bytes.
 const MAX_REMAINS: u64 = 256 << 20;
@@ -77,19 +75,19 @@ impl Remains {
     /// # Errors
     /// When a file can't be read.
     fn of(places: Places<'_>, subdir: &SubdirName) -> Result<Remains, Error> {
-        let remains = Remains::in_storage(places.target(), subdir)?;
-        if remains.is_nothing() && places.output.is_some() {
-            return Remains::in_storage(places.source, subdir);
+        let remains = Remains::by(places.published(), subdir)?;
+        match places.published_in_source() {
+            Some(source) if remains.is_nothing() => Remains::by(source, subdir),
+            _ => Ok(remains),
         }
-        Ok(remains)
     }
 
-    fn in_storage(storage: &dyn Storage, subdir: &SubdirName) -> Result<Remains, Error> {
-        let file = |path: &str| publish::existing(storage, path, MAX_REMAINS);
+    fn by(witness: Witness<'_>, subdir: &SubdirName) -> Result<Remains, Error> {
+        let file = |path: &str| witness.existing(path, MAX_REMAINS);
         let run_exports = file(&subdir.path_of(run_exports::RUN_EXPORTS))?.file();
         let run_exports = match run_exports.and_then(|bytes| run_exports::read(&bytes)) {
             Some(run_exports) => Some(run_exports),
-            None => match in_shards(storage, subdir) {
+            None => match in_shards(witness, subdir) {
                 Ok(shards) => shards.map(|shards| shards.run_exports),
                 Err(Error::BrokenIndex { .. }) => None,
                 Err(error) => return Err(error),

@@ -50,7 +50,8 @@ pub fn retired(
         }
     }
     let content = (!stay.is_empty()).then(|| Json::Object(stay).compact().into_bytes());
-    files.push(IndexFile::plain(Rank::Kin, path_of(&list), content));
+    // No client reads it, and so no signed index names it: it goes with the shards.
+    files.push(IndexFile::plain(Rank::Shard, path_of(&list), content));
     Ok(files)
 }
 

@@ -2,20 +2,19 @@
 //! Owns finding and reading them; judges nothing.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read as _};
 
 use serde::de::Error as _;
 use sha2::{Digest as _, Sha256};
 
-use super::places::Places;
+use super::places::{Places, Witness};
 use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::json::{Json, Object};
 use crate::publish::{self, Existing};
 use crate::record::hex;
 use crate::repodata::{Published, REPODATA, shards};
-use crate::storage::{Links, Storage, StorageError};
+use crate::storage::{Links, StorageError};
 
 /// The largest index that is read back, in bytes: many times that of the largest channels.
 const MAX_PUBLISHED: u64 = 4 << 30;
@@ -52,25 +51,25 @@ impl Told {
     /// # Errors
     /// When an index can't be read.
     pub fn of(places: Places<'_>, subdir: &SubdirName) -> Result<Told, Error> {
-        let told = Told::in_storage(places.target(), subdir)?;
-        if told.is_nothing() && places.output.is_some() {
-            return Told::in_storage(places.source, subdir);
+        let told = Told::by(places.published(), subdir)?;
+        match places.published_in_source() {
+            Some(source) if told.is_nothing() => Told::by(source, subdir),
+            _ => Ok(told),
         }
-        Ok(told)
     }
 
     /// The same of one place.
     ///
     /// # Errors
     /// When an index can't be read.
-    pub fn in_storage(storage: &dyn Storage, subdir: &SubdirName) -> Result<Told, Error> {
+    pub fn by(witness: Witness<'_>, subdir: &SubdirName) -> Result<Told, Error> {
         let mut texts = Vec::new();
         let mut shards = None;
         for name in Published::FILES {
             let path = subdir.path_of(name);
-            match text(storage, &path)? {
+            match text(witness, &path)? {
                 Some(text) => texts.push((path, text)),
-                None if name == REPODATA => shards = in_shards(storage, subdir)?,
+                None if name == REPODATA => shards = in_shards(witness, subdir)?,
                 None => {}
             }
         }
@@ -115,38 +114,49 @@ impl Shards {
     }
 }
 
-fn text(storage: &dyn Storage, path: &str) -> Result<Option<Vec<u8>>, Error> {
-    match storage.open(path, Links::Refuse) {
+fn text(witness: Witness<'_>, path: &str) -> Result<Option<Vec<u8>>, Error> {
+    if witness.vouched.is_some() {
+        return match witness.existing(path, MAX_PUBLISHED)? {
+            Existing::Odd => Err(too_large(path)),
+            found => Ok(found.file()),
+        };
+    }
+    match witness.storage.open(path, Links::Refuse) {
         Err(error) if error.is_absent() => Ok(None),
         Err(error) => Err(error.into()),
         Ok((file, stat)) => {
-            let text = read_capped(file, stat.size).map_err(|cause| StorageError::Io {
-                path: path.to_owned(),
-                operation: "read the published index",
-                cause,
-            })?;
+            if stat.size > MAX_PUBLISHED {
+                return Err(too_large(path));
+            }
+            let mut text = Vec::new();
+            let read = file.take(MAX_PUBLISHED).read_to_end(&mut text);
+            read.map_err(|cause| unreadable(path, cause))?;
             Ok(Some(text))
         }
     }
 }
 
-fn read_capped(file: File, size: u64) -> io::Result<Vec<u8>> {
-    if size > MAX_PUBLISHED {
-        let why = "it is too large for an index; remove it, or put the published one back";
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
-    }
-    let mut text = Vec::new();
-    file.take(MAX_PUBLISHED).read_to_end(&mut text)?;
-    Ok(text)
+fn too_large(path: &str) -> Error {
+    let why = "it is too large for an index; remove it, or put the published one back";
+    unreadable(path, io::Error::new(io::ErrorKind::FileTooLarge, why))
+}
+
+fn unreadable(path: &str, cause: io::Error) -> Error {
+    let (path, operation) = (path.to_owned(), "read the published index");
+    Error::Storage(StorageError::Io {
+        path,
+        operation,
+        cause,
+    })
 }
 
 /// What shards tell, where sigindex wrote them; shards by others bind nothing.
 ///
 /// # Errors
 /// When the index, or a shard that it names, is not there whole, or can't be read.
-pub fn in_shards(storage: &dyn Storage, subdir: &SubdirName) -> Result<Option<Shards>, Error> {
+pub fn in_shards(witness: Witness<'_>, subdir: &SubdirName) -> Result<Option<Shards>, Error> {
     let path = subdir.path_of(shards::SHARD_INDEX);
-    let there = publish::existing(storage, &path, MAX_SHARDS)?;
+    let there = witness.existing(&path, MAX_SHARDS)?;
     if matches!(there, Existing::Absent) {
         return Ok(None);
     }
@@ -163,7 +173,8 @@ pub fn in_shards(storage: &dyn Storage, subdir: &SubdirName) -> Result<Option<Sh
     for digest in index.shards.values() {
         let name = format!("{}/{}{}", shards::SHARDS, hex(digest), shards::EXTENSION);
         let path = subdir.path_of(&name);
-        let bytes = publish::existing(storage, &path, MAX_SHARDS)?.file();
+        // The index pins it by its hash.
+        let bytes = publish::existing(witness.storage, &path, MAX_SHARDS)?.file();
         let whole = bytes.filter(|bytes| Sha256::digest(bytes).as_slice() == digest);
         let shard = whole.and_then(|bytes| shards::read_shard(&bytes));
         let shard = shard.ok_or_else(|| {

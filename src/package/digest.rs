@@ -20,6 +20,15 @@ pub struct Digests {
     pub size: u64,
 }
 
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.size;
+        f.debug_struct("Hasher")
+            .field("size", &size)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Digests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Digests { sha256: ")?;
@@ -32,7 +41,7 @@ impl fmt::Debug for Digests {
 
 /// Digests in the making.
 #[derive(Default)]
-pub(super) struct Hasher {
+pub struct Hasher {
     sha256: Sha256,
     md5: Md5,
     size: u64,
@@ -40,7 +49,7 @@ pub(super) struct Hasher {
 
 impl Hasher {
     /// Takes the bytes that follow those taken before.
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         for step in bytes.chunks(STEP) {
             self.sha256.update(step);
             self.md5.update(step);
@@ -49,7 +58,7 @@ impl Hasher {
     }
 
     /// The digests of all bytes that were taken.
-    pub(super) fn finish(self) -> Digests {
+    pub fn finish(self) -> Digests {
         Digests {
             sha256: self.sha256.finalize().into(),
             md5: self.md5.finalize().into(),

@@ -25,7 +25,7 @@ use std::fmt;
 use std::fs::File;
 use std::sync::atomic::AtomicBool;
 
-pub use digest::Digests;
+pub use digest::{Digests, Hasher};
 pub use documents::Documents;
 pub use error::PackageError;
 pub use files::{FileCaps, files};
@@ -168,6 +168,19 @@ pub fn read(
     options: &ReadOptions<'_>,
 ) -> Result<Package, PackageError> {
     read_from(file, regular_size(file)?, file_name, options)
+}
+
+/// Reads a package that is in memory, as [`read`] does.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_bytes(
+    bytes: &[u8],
+    file_name: &str,
+    options: &ReadOptions<'_>,
+) -> Result<Package, PackageError> {
+    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    read_from(bytes, size, file_name, options)
 }
 
 /// Hashes any regular file, also an empty one, as [`read`] does, and looks into nothing.

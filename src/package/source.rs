@@ -30,6 +30,14 @@ impl ReadAt for File {
     }
 }
 
+impl ReadAt for [u8] {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let mut rest = self.get(from..).unwrap_or_default();
+        rest.read(buffer)
+    }
+}
+
 /// Which buffer is being handed out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Current {

@@ -15,6 +15,10 @@ pub enum Rank {
     Attestations,
     /// Shards, which the shard index names.
     Shard,
+    /// Index files and keys by hash, which signed metadata names.
+    Target,
+    /// Signed metadata, which the timestamp names.
+    Metadata,
     /// Run exports, pages and other kin.
     Kin,
     /// The shard index.
@@ -23,7 +27,9 @@ pub enum Rank {
     Twin,
     /// `repodata.json`
     Repodata,
-    /// Shards that nothing names any more.
+    /// The timestamp, which makes a new generation the one that counts.
+    Timestamp,
+    /// Shards and generations that nothing names any more.
     Retired,
 }
 
@@ -54,6 +60,20 @@ impl IndexFile {
             rank,
             path,
             content: content.map(|bytes| Content::Plain(Arc::new(bytes))),
+        }
+    }
+
+    /// Whether a signed index names it. Shards and lists of attestations are named, by their hashes, in files that
+    /// it names.
+    pub fn is_target(&self) -> bool {
+        match self.rank {
+            Rank::Kin | Rank::ShardIndex | Rank::Twin | Rank::Repodata => true,
+            Rank::Attestations
+            | Rank::Shard
+            | Rank::Target
+            | Rank::Metadata
+            | Rank::Timestamp
+            | Rank::Retired => false,
         }
     }
 }

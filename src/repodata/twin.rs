@@ -38,6 +38,20 @@ impl Codec {
         .map_err(Error::Compress)
     }
 
+    /// What `from` holds, decompressed as it is read. How much that is, is for the caller to limit.
+    ///
+    /// # Errors
+    /// When the decompressor can't be had, as for want of memory.
+    pub fn reader<'a>(
+        self,
+        from: impl Read + Send + 'a,
+    ) -> std::io::Result<Box<dyn Read + Send + 'a>> {
+        Ok(match self {
+            Codec::Zstd(_) => Box::new(zstd::Decoder::new(from)?),
+            Codec::Bzip2 => Box::new(MultiBzDecoder::new(from)),
+        })
+    }
+
     /// Whether `existing` decompresses to exactly `plain`. Reads no further than `plain` is long.
     pub fn holds(self, existing: &[u8], plain: &[u8]) -> bool {
         match self {

@@ -50,7 +50,18 @@ enum Before {
 enum Action {
     Write,
     Create,
+    Link,
     Remove,
+}
+
+/// What is staged beside a file's place.
+enum Staging<'c> {
+    /// A new file.
+    New(&'c [u8]),
+    /// One that shares the content of another, by its path.
+    Shared(&'c str),
+    /// Nothing.
+    Nothing,
 }
 
 enum State {
@@ -100,22 +111,17 @@ impl<'a> Batch<'a> {
     }
 
     fn stage_one(&mut self, change: &Change) -> Result<(), StorageError> {
-        let (folder, name) = change
-            .path()
-            .rsplit_once('/')
-            .unwrap_or(("", change.path()));
+        let (folder, name) = split(change.path());
         let (folder, name) = (folder.to_owned(), name.to_owned());
-        let (action, content) = match change {
-            Change::Write { content, .. } => (Action::Write, Some(content)),
-            Change::Create { content, .. } => (Action::Create, Some(content)),
-            Change::Remove { .. } => (Action::Remove, None),
+        let (action, staging) = match change {
+            Change::Write { content, .. } => (Action::Write, Staging::New(content)),
+            Change::Create { content, .. } => (Action::Create, Staging::New(content)),
+            Change::Link { from, .. } => (Action::Link, Staging::Shared(from)),
+            Change::Remove { .. } => (Action::Remove, Staging::Nothing),
         };
-        if !self.folders.contains_key(&folder) {
-            match self.storage.folder(&folder, content.is_some()) {
-                Ok(handle) => drop(self.folders.insert(folder.clone(), handle)),
-                Err(error) if content.is_none() && error.is_absent() => return Ok(()),
-                Err(error) => return Err(error),
-            }
+        match self.open_folder(&folder, action != Action::Remove) {
+            Err(error) if action == Action::Remove && error.is_absent() => return Ok(()),
+            opened => opened?,
         }
         let mut step = Step {
             folder,
@@ -124,15 +130,47 @@ impl<'a> Batch<'a> {
             state: State::Idle,
             before: Before::Unknown,
         };
-        if let Some(content) = content {
-            let temporary = own_temporary();
-            let written = self.write(&step, &temporary, content);
-            step.state = State::Staged(temporary);
-            self.steps.push(step);
-            return written.map_err(|error| self.fail(change.path(), "write", error));
-        }
+        let temporary = own_temporary();
+        let staged = match staging {
+            Staging::Nothing => {
+                self.steps.push(step);
+                return Ok(());
+            }
+            Staging::New(content) => self.write(&step, &temporary, content),
+            Staging::Shared(from) => self.share(&step, &temporary, from)?,
+        };
+        step.state = State::Staged(temporary);
         self.steps.push(step);
+        staged.map_err(|error| self.fail(change.path(), "write", error))
+    }
+
+    fn open_folder(&mut self, folder: &str, make: bool) -> Result<(), StorageError> {
+        if !self.folders.contains_key(folder) {
+            let handle = self.storage.folder(folder, make)?;
+            self.folders.insert(folder.to_owned(), handle);
+        }
         Ok(())
+    }
+
+    /// Stages a file that shares the content of another: of the last step for its place, or of what stands there.
+    fn share(
+        &mut self,
+        step: &Step,
+        temporary: &str,
+        from: &str,
+    ) -> Result<io::Result<()>, StorageError> {
+        let (folder, name) = split(from);
+        self.open_folder(folder, false)?;
+        let staged = self.steps.iter().rev().find_map(|earlier| {
+            let same = earlier.folder == folder && earlier.name == name;
+            match &earlier.state {
+                State::Staged(staged) if same => Some(staged.as_str()),
+                _ => None,
+            }
+        });
+        let both = self.folders.get(folder).zip(self.folders.get(&step.folder));
+        let (from, to) = both.ok_or_else(|| self.fail(from, "find", io::ErrorKind::NotFound))?;
+        Ok(share(from, staged.unwrap_or(name), to, temporary))
     }
 
     fn write(&self, step: &Step, temporary: &str, content: &[u8]) -> io::Result<()> {
@@ -187,6 +225,11 @@ impl<'a> Batch<'a> {
             (State::Staged(temporary), Action::Create) => {
                 return create(folder, temporary, &step.name);
             }
+            (State::Staged(temporary), Action::Link) => {
+                sys::renameat(folder, temporary, folder, &step.name)?;
+                // Where both are the same file already, a rename does nothing at all.
+                let _ = sys::unlinkat(folder, temporary, AtFlags::empty());
+            }
             (State::Staged(temporary), _) => sys::renameat(folder, temporary, folder, &step.name)?,
             _ => match sys::unlinkat(folder, &step.name, AtFlags::empty()) {
                 Err(Errno::NOENT) => {}
@@ -216,7 +259,7 @@ impl<'a> Batch<'a> {
             };
             let _ = match (&step.before, step.action) {
                 (Before::Kept(kept), _) => sys::renameat(folder, kept, folder, &step.name),
-                (Before::Nothing, Action::Write) => {
+                (Before::Nothing, Action::Write | Action::Link) => {
                     sys::unlinkat(folder, &step.name, AtFlags::empty())
                 }
                 _ => Ok(()),
@@ -277,7 +320,7 @@ fn keep(folder: &OwnedFd, name: &str) -> Before {
     match sys::linkat(folder, name, folder, &kept, AtFlags::empty()) {
         Ok(()) => Before::Kept(kept),
         Err(Errno::NOENT) => Before::Nothing,
-        Err(_) => match copy(folder, name, &kept) {
+        Err(_) => match copy(folder, name, folder, &kept) {
             Ok(()) => Before::Kept(kept),
             Err(_) => {
                 // Half a copy is no way back.
@@ -288,14 +331,35 @@ fn keep(folder: &OwnedFd, name: &str) -> Before {
     }
 }
 
-fn copy(folder: &OwnedFd, name: &str, to: &str) -> io::Result<()> {
+/// Makes a file that shares the content of another, which is a regular one.
+fn share(from: &OwnedFd, name: &str, to: &OwnedFd, temporary: &str) -> io::Result<()> {
+    match sys::linkat(from, name, to, temporary, AtFlags::empty()) {
+        Ok(()) => {
+            let found = sys::statat(to, temporary, AtFlags::SYMLINK_NOFOLLOW)?;
+            match sys::FileType::from_raw_mode(found.st_mode).is_file() {
+                true => Ok(()),
+                false => Err(io::ErrorKind::Unsupported.into()),
+            }
+        }
+        Err(Errno::NOENT) => Err(Errno::NOENT.into()),
+        // No hard links here, or not between these two file systems, or not of somebody else's file.
+        Err(_) => copy(from, name, to, temporary),
+    }
+}
+
+fn copy(folder: &OwnedFd, name: &str, to_folder: &OwnedFd, to: &str) -> io::Result<()> {
     let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut from = File::from(sys::openat(folder, name, read, Mode::empty())?);
     if !from.metadata()?.is_file() {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    let mut to = File::from(sys::openat(folder, to, write, Mode::from_raw_mode(0o666))?);
+    let mut to = File::from(sys::openat(
+        to_folder,
+        to,
+        write,
+        Mode::from_raw_mode(0o666),
+    )?);
     io::copy(&mut from, &mut to)?;
     to.sync_all()
 }
@@ -317,6 +381,11 @@ fn create(folder: &OwnedFd, temporary: &str, name: &str) -> io::Result<bool> {
         Err(Errno::EXIST) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A path's folder and its name there.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 /// A name that no package has, unlike any that another process of this machine uses now.

@@ -144,6 +144,14 @@ pub enum Change {
         /// The whole content.
         content: Vec<u8>,
     },
+    /// Puts a file at a path, whatever stood there, that shares its content with another: a hard link, or a copy
+    /// where the file system has none, or between file systems.
+    Link {
+        /// The file that has the content: one that stands there, or that an earlier step of the batch puts there.
+        from: String,
+        /// Where.
+        path: String,
+    },
     /// Takes a file away; one that is already gone is no error.
     Remove {
         /// Which.
@@ -155,9 +163,10 @@ impl Change {
     /// The path that it touches.
     pub fn path(&self) -> &str {
         match self {
-            Change::Write { path, .. } | Change::Create { path, .. } | Change::Remove { path } => {
-                path
-            }
+            Change::Write { path, .. }
+            | Change::Create { path, .. }
+            | Change::Link { path, .. }
+            | Change::Remove { path } => path,
         }
     }
 }
@@ -401,6 +410,62 @@ mod tests {
         storage.apply(vec![create("second")]).unwrap();
         assert_eq!(read(&storage, "sub/a", Links::Refuse).unwrap(), "first");
         assert_eq!(storage.list("sub").unwrap().len(), 1);
+    }
+
+    fn link(from: &str, path: &str) -> Change {
+        Change::Link {
+            from: from.to_owned(),
+            path: path.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_link_shares_what_stands_or_what_an_earlier_step_puts_there() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let create = Change::Create {
+            path: "by/hash".to_owned(),
+            content: b"new".to_vec(),
+        };
+        storage
+            .apply(vec![create, link("by/hash", "sub/a")])
+            .unwrap();
+        storage.apply(vec![link("sub/a", "b")]).unwrap();
+        // Both are one file already.
+        storage.apply(vec![link("by/hash", "b")]).unwrap();
+        let inode = |path: &str| storage.stat(path).unwrap().unwrap().inode;
+        assert_eq!(read(&storage, "b", Links::Refuse).unwrap(), "new");
+        assert_eq!(
+            (inode("sub/a"), inode("b")),
+            (inode("by/hash"), inode("by/hash"))
+        );
+        let many: Vec<Change> = (0..30)
+            .map(|n| link("by/hash", &format!("sub/{n}")))
+            .collect();
+        storage.apply(many).unwrap();
+        assert_eq!(storage.list("sub").unwrap().len(), 31);
+        assert_eq!(storage.list("").unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_link_that_fails_leaves_nothing_and_is_undone_with_the_batch() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        storage
+            .apply(vec![write("a", "old"), write("b", "other")])
+            .unwrap();
+        symlink("/etc/passwd", root.path().join("planted")).unwrap();
+        std::fs::create_dir(root.path().join("folder")).unwrap();
+        for from in ["absent", "no/folder", "planted", "folder"] {
+            assert!(storage.apply(vec![link(from, "a")]).is_err(), "{from}");
+        }
+        assert!(
+            storage
+                .apply(vec![link("b", "a"), link("b", "c"), write("folder", "x")])
+                .is_err()
+        );
+        assert_eq!(read(&storage, "a", Links::Refuse).unwrap(), "old");
+        assert_eq!(storage.list("").unwrap().len(), 4);
     }
 
     #[test]

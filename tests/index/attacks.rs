@@ -154,7 +154,7 @@ fn verify_looks_into_folders_of_any_name() {
     for folder in ["uploads", "Of Any Name"] {
         let spec = PackageSpec::new("e", "1.0", "0").folder(folder);
         let e = format!("channel/{}", scene.put(&spec, Format::Conda));
-        let verify = || scene.run(&["verify", "channel"]);
+        let verify = || scene.run(&["verify", "-v", "channel"]);
         verify().exits(1).says(&e).says("no signature");
         scene.run(&["sign", &e]).exits(0);
         verify().exits(0).says(&e);

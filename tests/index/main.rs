@@ -29,6 +29,8 @@ mod published;
 mod runs;
 mod saying;
 mod second_look;
+#[cfg(feature = "tuf")]
+mod signed;
 mod states;
 mod stopping;
 mod what_is_signed;

@@ -6,7 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use sigindex::cache::SqliteCache;
 use sigindex::channel::Selection;
-use sigindex::index::{Config, Freshness, Patches, Places, Policy, SigningKey, Tools, index};
+use sigindex::index::{
+    Config, Freshness, Keys, Patches, Places, Policy, RoleKeys, SignedConfig, SigningKey, Tools,
+    index,
+};
 use sigindex::keys::{KeyName, KeysDir};
 use sigindex::progress::{Display, Progress};
 use sigindex::repodata::{Formats, Pins};
@@ -72,7 +75,8 @@ impl Storage for Meddler<'_> {
     }
 }
 
-fn config() -> Config {
+/// A plain run.
+pub fn config() -> Config {
     Config {
         patches: Patches::OfSubdirs,
         pins: Pins::default(),
@@ -89,6 +93,11 @@ fn config() -> Config {
         check_archives: false,
         freshness: Freshness::Full,
         rehash: false,
+        signed: SignedConfig {
+            accept: false,
+            keep: 3,
+            clock: 1_700_000_000_000,
+        },
         dry_run: false,
         now: 1_700_000_000_000,
     }
@@ -104,19 +113,21 @@ fn meddled(scene: &Scene, package: &str, moment: Moment) -> Report {
     };
     let folder = KeysDir::new(scene.path("home/.conda/keys"), false);
     let name = KeyName::parse("fixture").unwrap();
-    let open = || {
+    let open = |_: &Keys| {
         let key = folder.load_private(&name, &|_| panic!("it has no passphrase"));
         Ok(local_signer(key?))
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
     let tools = Tools {
-        places: Places {
-            source: &meddler,
-            output: None,
-        },
+        places: Places::new(&meddler, None),
         cache: &mut SqliteCache::open(&scene.path("own/cache.db")).unwrap(),
         keyring: &folder.public_keys().unwrap(),
-        key: SigningKey::new(Box::new(open), Box::new(|| Ok(()))),
+        key: SigningKey::new(Box::new(open), Box::new(|_| Ok(()))),
+        roles: RoleKeys {
+            anchors: Vec::new(),
+            open: Box::new(|_| panic!("no index is signed")),
+            check: Box::new(|_| panic!("no index is signed")),
+        },
         log: None,
         pool: &pool.unwrap(),
         progress: &Progress::new(Display::Silent),

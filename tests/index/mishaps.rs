@@ -203,7 +203,7 @@ fn killed_again_and_again_it_comes_to_its_end() {
     scene.index(&[]).exits(0).counts("listed", 160);
     assert_eq!(leftovers(&scene), [""; 0].map(PathBuf::from));
     let run = scene.run(&["verify", "channel"]).exits(0);
-    assert_eq!(run.stdout.matches(" VALID").count(), 160);
+    run.says(" 160 package, 160 signature");
     let before = scene.snapshot("");
     scene.index(&[]).exits(0).counts("opened", 0);
     assert!(scene.snapshot("") == before);

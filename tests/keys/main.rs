@@ -9,12 +9,16 @@
     clippy::string_slice
 )]
 
+#[path = "../support/http.rs"]
+mod http;
 #[path = "../support/scene.rs"]
 mod scene;
 
+mod folder;
 mod keygen;
 mod public;
 mod sign;
+mod uses;
 mod verify;
 
 use scene::{Scene, fixtures};

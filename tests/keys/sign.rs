@@ -41,6 +41,26 @@ fn force_takes_the_chosen_key_in_the_place_of_another() {
 }
 
 #[test]
+fn metadata_of_an_index_is_not_signed_as_a_file() {
+    let scene = Scene::new();
+    scene.write(
+        "whole",
+        r#"{"signatures": [], "signed": {"_type": "root"}}"#,
+    );
+    scene.write("part", r#"{"_type":"targets","version":1}"#);
+    scene.write("other.json", r#"{"type": "root"}"#);
+    for file in ["whole", "part"] {
+        scene
+            .run(&["sign", file, "--force"])
+            .exits(1)
+            .says("metadata of a signed index");
+        assert!(!scene.path(&format!("{file}.sig")).exists());
+    }
+    scene.run(&["sign", "other.json"]).exits(0).says("SIGNED");
+    scene.run(&["verify", "other.json"]).exits(0);
+}
+
+#[test]
 fn sign_takes_many_files_and_names_those_it_could_not() {
     let scene = Scene::new();
     scene.write("one", "1");

@@ -51,7 +51,14 @@ impl Conda {
         Python::installed("conda-4.2.7", &recipe(), make, check).map(Conda)
     }
 
+    /// The Python that runs it, by `-m conda`.
+    #[allow(dead_code)]
+    pub fn python(&self) -> std::path::PathBuf {
+        self.0.command(&[]).get_program().into()
+    }
+
     /// Runs the client with its home, environments and downloads in a folder.
+    #[allow(dead_code)]
     pub fn run(&self, home: &Path, words: &[&str]) -> Ran {
         let mut command = self.0.command(&["-m", "conda"]);
         command.args(words);

@@ -1,5 +1,6 @@
 //! A server of files over http, on a free port of this machine: what a channel lies behind. It owns the
 //! least that a client needs and a log of what was asked for; it must not know what it serves.
+#![allow(dead_code)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -49,25 +50,28 @@ fn answer(mut connection: TcpStream, folder: &Path, log: &Mutex<Vec<String>>) ->
     let path = target.split(' ').next()?;
     let path = path.trim_start_matches('/').to_owned();
     let file = below(folder, &path).and_then(|file| std::fs::read(file).ok());
+    let status = if file.is_some() { 200 } else { 404 };
+    log.lock().ok()?.push(format!("{status} {path}"));
+    send(&mut connection, method, file, "Connection: close\r\n")
+}
+
+/// Sends a whole file, or that it is not there, with more lines in the head.
+pub fn send(to: &mut TcpStream, method: &str, file: Option<Vec<u8>>, more: &str) -> Option<()> {
     let (status, body) = match file {
         Some(body) => ("200 OK", body),
         None => ("404 Not Found", Vec::new()),
     };
-    log.lock()
-        .ok()?
-        .push(format!("{} {path}", status.get(..3)?));
     let length = body.len();
-    let head =
-        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    connection.write_all(head.as_bytes()).ok()?;
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{more}\r\n");
+    to.write_all(head.as_bytes()).ok()?;
     match method {
         "HEAD" => Some(()),
-        _ => connection.write_all(&body).ok(),
+        _ => to.write_all(&body).ok(),
     }
 }
 
 /// A path below the folder, by plain names alone.
-fn below(folder: &Path, path: &str) -> Option<PathBuf> {
+pub fn below(folder: &Path, path: &str) -> Option<PathBuf> {
     let path = Path::new(path);
     let plain = path
         .components()

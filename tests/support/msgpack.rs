@@ -1,5 +1,6 @@
 //! Decodes MessagePack in zstd, as shards are: values as JSON, bytes as lower-case hex. It must not know what a shard
 //! is.
+#![allow(dead_code)]
 
 use std::path::Path;
 
@@ -8,10 +9,15 @@ use serde_json::{Number, Value};
 /// Reads a file.
 pub fn read(path: &Path) -> Value {
     let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let plain = zstd::decode_all(bytes.as_slice()).unwrap();
+    value(&bytes)
+}
+
+/// Reads the bytes of a file.
+pub fn value(bytes: &[u8]) -> Value {
+    let plain = zstd::decode_all(bytes).unwrap();
     let mut rest = plain.as_slice();
     let value = rmpv::decode::read_value(&mut rest).unwrap();
-    assert!(rest.is_empty(), "{}: bytes behind its end", path.display());
+    assert!(rest.is_empty(), "bytes behind the end");
     json(value)
 }
 

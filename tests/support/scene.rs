@@ -274,6 +274,11 @@ impl Call {
         Run::new(format!("{:?}", self.command.get_args()), &output)
     }
 
+    /// The command itself, for those who start it otherwise.
+    pub fn command(&mut self) -> &mut Command {
+        &mut self.command
+    }
+
     /// Starts it, with both outputs piped.
     pub fn start(mut self) -> Child {
         let command = self.command.stdout(Stdio::piped()).stderr(Stdio::piped());

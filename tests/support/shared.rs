@@ -29,6 +29,21 @@ pub fn skip(why: &str) {
     let _ = std::io::stderr().write_all(format!("skipped: {name}: {why}\n").as_bytes());
 }
 
+/// Says that the current test is skipped for want of a program that others wrote. In CI it has to be there.
+pub fn not_to_be_had(program: &str, why: &str) {
+    let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(
+        !in_ci,
+        "{program} is not to be had, and in CI it must be: {why}"
+    );
+    skip(&format!("{program} is not to be had: {why}"));
+}
+
+/// What was installed, or nothing, with what [`not_to_be_had`] says.
+pub fn demand<T>(program: &str, installed: Result<T, String>) -> Option<T> {
+    installed.map_err(|why| not_to_be_had(program, &why)).ok()
+}
+
 /// Copies a folder with all that is below it; the copies can be written.
 pub fn copy_folder(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from) {

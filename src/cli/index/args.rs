@@ -8,10 +8,10 @@ use globset::{Glob, GlobMatcher};
 use super::files::FileArgs;
 use crate::channel::{Selection, SubdirName};
 use crate::cli::options::{
-    KeysFolder, MinBits, SigningOptions, Threads, Verbosity, read_text, variable,
+    KeysFolder, MinBits, SigningOptions, Threads, Verbosity, clock, now, read_text,
 };
 use crate::error::Error;
-use crate::index::{Config, Freshness, Policy, SignList, Signing};
+use crate::index::{Config, Freshness, Policy, SignList, SignedConfig, Signing};
 
 /// The largest list of what may be signed, in bytes: some two million lines.
 const MAX_SIGN_LIST: u64 = 256 << 20;
@@ -52,7 +52,21 @@ pub struct Args {
     #[command(flatten)]
     pub files: FileArgs,
     #[command(flatten)]
+    index: SignedArgs,
+    #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// What is done about a signed index.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Signed index (switched on by `sigindex trust init`)")]
+struct SignedArgs {
+    /// Take index files as they stand where the signed index is broken or was put back, and begin a new generation
+    #[arg(long)]
+    accept_index: bool,
+    /// How many generations stay, the newest among them; one that was replaced within the hour always does
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    keep_generations: u16,
 }
 
 /// What is signed, listed and refused.
@@ -168,6 +182,11 @@ impl Args {
                 StatMode::MtimeSize => Freshness::SizeAndMtime,
             },
             rehash: self.run.rehash,
+            signed: SignedConfig {
+                accept: self.index.accept_index,
+                keep: usize::from(self.index.keep_generations),
+                clock: clock(),
+            },
             dry_run: self.dry_run,
             now: now()?,
         })
@@ -199,23 +218,6 @@ fn glob(pattern: &str) -> Result<GlobMatcher, Error> {
     let glob = Glob::new(pattern)
         .map_err(|error| Error::Usage(format!("--replace={pattern}: {error}")))?;
     Ok(glob.compile_matcher())
-}
-
-/// The time of this run in Unix milliseconds; `SOURCE_DATE_EPOCH` (seconds) wins.
-fn now() -> Result<i64, Error> {
-    if let Some(seconds) = variable("SOURCE_DATE_EPOCH")? {
-        let milliseconds = seconds
-            .parse::<i64>()
-            .ok()
-            .and_then(|seconds| seconds.checked_mul(1_000));
-        return milliseconds.filter(|ms| *ms >= 0).ok_or_else(|| {
-            Error::Usage(format!(
-                "SOURCE_DATE_EPOCH={}: not a number of seconds since 1970",
-                seconds.escape_debug()
-            ))
-        });
-    }
-    Ok(jiff::Timestamp::now().as_millisecond().max(0))
 }
 
 #[cfg(test)]

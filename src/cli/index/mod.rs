@@ -3,7 +3,7 @@
 
 mod args;
 mod files;
-mod open;
+pub mod open;
 
 use std::sync::atomic::Ordering;
 
@@ -52,13 +52,11 @@ fn run_index(args: &Args) -> Result<Report, Error> {
     let keys = Keys::open(&args.folder, &args.signing, &args.min_bits)?;
     let mut log = signing_log(&args.signing, args.dry_run)?;
     let tools = Tools {
-        places: Places {
-            source: &source,
-            output: output.storage(),
-        },
+        places: Places::new(&source, output.storage()),
         cache: cache.as_mut(),
         keyring: &keys.keyring,
         key: keys.signing_key(&progress),
+        roles: keys.roles(&progress),
         log: log.as_mut(),
         pool: &args.threads.pool()?,
         progress: &progress,

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::Args;
 use crate::cache::{Cache, NoCache, SqliteCache};
 use crate::channel::SubdirName;
-use crate::cli::options::{home, variable};
+use crate::cli::options::cache_home;
 use crate::cli::out;
 use crate::error::Error;
 use crate::package::Format;
@@ -162,14 +162,8 @@ fn resolved(path: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// A folder for this channel and its output, told apart by a hash of both paths.
-fn default_cache_path(source: &LocalStorage, target: &LocalStorage) -> Result<PathBuf, Error> {
-    let base = variable("XDG_CACHE_HOME")?
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
-    let base = match base {
-        Some(base) => base,
-        None => home()?.join(".cache"),
-    };
+pub fn default_cache_path(source: &LocalStorage, target: &LocalStorage) -> Result<PathBuf, Error> {
+    let base = cache_home()?;
     let mut hash = Sha256::new();
     hash.update(source.root().as_os_str().as_encoded_bytes());
     hash.update([0]);

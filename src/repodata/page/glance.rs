@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::keys::Fingerprint;
-use crate::record::{LAST_SECOND, milliseconds};
+use crate::record::{LAST_SECOND, milliseconds, unhex};
 use crate::repodata::Listed;
 
 /// 9999-12-31, in Unix milliseconds: no date beyond it can be shown.
@@ -122,7 +122,7 @@ impl<'a> Glance<'a> {
             indexed: date(record.indexed_timestamp),
             built: date(record.timestamp),
             license: text(record.license),
-            sha256: string(record.sha256).and_then(|hex| digest(&hex)),
+            sha256: string(record.sha256).and_then(|hex| unhex(&hex)),
             revoked: record.revoked.is_some_and(|raw| raw.get() == "true"),
             signature: Signature::new(record.signature),
             depends: record.depends,
@@ -175,20 +175,6 @@ fn string<'a>(raw: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
 
 fn number<T: std::str::FromStr>(raw: Option<&RawValue>) -> Option<T> {
     raw?.get().parse().ok()
-}
-
-/// Reads 64 hexadecimal digits.
-fn digest(hex: &str) -> Option<[u8; 32]> {
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    if pairs.len() != 32 || !rest.is_empty() {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut bytes = [0; 32];
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -1,0 +1,91 @@
+//! The key that signs an index, and those that vouch for its root: how runs and `trust` find them. Owns the choice and
+//! the environment's index key; must not know of package keys.
+
+use super::signing::{environment_key, environment_name, passphrase, set_passphrase};
+use crate::error::Error;
+use crate::index::Keys as Fingerprints;
+use crate::keys::{Fingerprint, KeyError, KeyName, Keyring, KeysDir, PublicKey, Use};
+use crate::signature::{Signer, local_signer};
+
+const PRIVATE_KEY: &str = "SIGINDEX_INDEX_PRIVATE_KEY";
+const KEY_NAME: &str = "SIGINDEX_INDEX_KEY_NAME";
+
+/// Where the key is looked for.
+pub struct IndexKey<'a> {
+    /// The folder.
+    pub folder: &'a KeysDir,
+    /// The public keys in it.
+    pub keyring: &'a Keyring,
+}
+
+/// The key that was chosen.
+enum Choice {
+    File(KeyName),
+    Environment(KeyName),
+}
+
+impl IndexKey<'_> {
+    /// One in the folder that the root names, or that of the environment, or why there is none.
+    fn choose(&self, named: &Fingerprints) -> Result<Choice, Error> {
+        for name in self.folder.private_names()? {
+            if is_among(self.keyring, &name, named) {
+                return Ok(Choice::File(name));
+            }
+        }
+        let environment = environment_name(PRIVATE_KEY, KEY_NAME)?;
+        environment.map(Choice::Environment).ok_or_else(|| {
+            let prints: Vec<_> = named.iter().map(ToString::to_string).collect();
+            Error::NoIndexKey {
+                folder: self.folder.path().display().to_string(),
+                fingerprints: prints.join(", "),
+            }
+        })
+    }
+
+    /// Opens it.
+    pub fn open(&self, named: &Fingerprints) -> Result<Box<dyn Signer>, Error> {
+        let key = match self.choose(named)? {
+            Choice::File(name) => self.folder.load_private(&name, &passphrase)?,
+            Choice::Environment(name) => environment_key(PRIVATE_KEY, &name, &passphrase)?,
+        };
+        self.demand_fitness(key.public(), named)?;
+        Ok(local_signer(key))
+    }
+
+    /// All that can be told of it without a passphrase.
+    pub fn check(&self, named: &Fingerprints) -> Result<(), Error> {
+        let key = match self.choose(named)? {
+            Choice::File(name) => self.folder.check_private(&name)?,
+            Choice::Environment(name) => {
+                match environment_key(PRIVATE_KEY, &name, &set_passphrase) {
+                    Err(Error::Key(KeyError::NoPassphrase { .. })) => return Ok(()),
+                    key => key?.public().clone(),
+                }
+            }
+        };
+        self.demand_fitness(&key, named)
+    }
+
+    fn demand_fitness(&self, key: &PublicKey, named: &Fingerprints) -> Result<(), Error> {
+        let (name, print) = (key.name(), key.fingerprint());
+        if !named.contains(&print) {
+            return Err(Error::NotIndexKey { name: name.clone() });
+        }
+        Ok(self.keyring.uses().allow(name, &print, Use::Index)?)
+    }
+}
+
+/// Whether a key of the folder is one of these, by its public half.
+pub fn is_among(keyring: &Keyring, name: &KeyName, keys: &Fingerprints) -> bool {
+    match keyring.get(name) {
+        Some(Ok(key)) => keys.contains(&key.fingerprint()),
+        _ => false,
+    }
+}
+
+/// Public keys that may vouch for a root: not those that are known to sign packages.
+pub fn vouching(keyring: &Keyring) -> Vec<Fingerprint> {
+    let keys = keyring.keys().map(PublicKey::fingerprint);
+    keys.filter(|key| !keyring.uses().signs_packages(key))
+        .collect()
+}

@@ -1,0 +1,87 @@
+//! Drafts as files, and `sigindex trust sign`, which needs no channel: it runs where a root key is.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::keys;
+use crate::cli::options::{KeysFolder, clock, read_text};
+use crate::cli::out;
+use crate::error::Error;
+use crate::keys::{KeyName, PublicKey, Use};
+use crate::trust::{Draft, MAX_DRAFT, described};
+
+/// Flags of `trust sign`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The draft, which gets the signature; what it says is shown first
+    #[arg(value_name = "DRAFT")]
+    draft: PathBuf,
+    /// Root key that signs (repeatable)
+    #[arg(long = "root-key", value_name = "NAME", required = true)]
+    root_keys: Vec<String>,
+    /// Show what would be signed, and sign nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    folder: KeysFolder,
+}
+
+pub fn run(args: &Args) -> Result<u8, Error> {
+    let folder = args.folder.open()?;
+    let mut draft = read(&args.draft)?;
+    out::result(&described(&draft, clock()))?;
+    for name in &args.root_keys {
+        let name = KeyName::parse(name)?;
+        let public: PublicKey = folder.check_private(&name)?;
+        folder
+            .uses()?
+            .allow(&name, &public.fingerprint(), Use::Root)?;
+        if !args.dry_run {
+            draft = draft.sign(keys::signer(&folder, &name)?.as_ref())?;
+            folder.mark(&name, public.fingerprint(), Use::Root)?;
+        }
+    }
+    if args.dry_run {
+        return Ok(0);
+    }
+    write(&args.draft, &draft)?;
+    let names = args.root_keys.join(", ");
+    let rest = match draft.finished() {
+        Ok(_) => "it has all signatures: publish it with `sigindex trust root CHANNEL --draft`"
+            .to_owned(),
+        Err(missing) => missing,
+    };
+    out::result(&format!(
+        "{}: signed by {names}; {rest}\n",
+        args.draft.display()
+    ))?;
+    Ok(0)
+}
+
+/// Reads a draft.
+pub fn read(path: &Path) -> Result<Draft, Error> {
+    let text = read_text(path, MAX_DRAFT, "read the draft")?;
+    Draft::parse(&text, &path.display().to_string())
+}
+
+/// Writes a draft, whole or not at all; `-` is standard output.
+pub fn write(path: &Path, draft: &Draft) -> Result<(), Error> {
+    let text = draft.print()?;
+    if path.as_os_str() == "-" {
+        return out::result(&text);
+    }
+    let fail = |cause| Error::File {
+        path: path.display().to_string(),
+        operation: "write the draft",
+        cause,
+    };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut file = std::fs::File::create(&beside).map_err(fail)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    written
+        .and_then(|()| std::fs::rename(&beside, path))
+        .map_err(fail)
+}
