@@ -6,7 +6,7 @@
 //! | storey | rooms |
 //! | --- | --- |
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
-//! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify), `trust`: the order of the steps, and the threads |
+//! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify), [`audit`](mod@audit), `trust`: the order of the steps, and the threads |
 //! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`patch`], [`publish`], [`report`], [`progress`], [`signing_log`], [`tuf`] |
 //! | floor | [`storage`], [`upstream`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`error`] |
 //!
@@ -21,7 +21,7 @@
 //!    ([`repodata::Rank`]).
 //! 4. The same packages and signatures give the same bytes, recorded times aside; a run that changes
 //!    nothing writes nothing.
-//! 5. `verify` never trusts the cache.
+//! 5. `verify` and `audit` never trust the cache.
 //! 6. Only stories put threads to work, in a pool that [`cli`] makes; only [`cli`] prints (bars and lines of
 //!    progress aside); only [`storage`] touches channel files; only [`keys`] reads key files.
 //!
@@ -30,6 +30,7 @@
 //! synchronous.
 
 pub mod attestation;
+pub mod audit;
 pub mod cache;
 pub mod channel;
 pub mod cli;

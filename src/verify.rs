@@ -51,14 +51,15 @@ pub enum Verdict {
 }
 
 /// A file to verify.
-struct Found {
+pub(crate) struct Found {
     /// As it is shown.
-    file: PathBuf,
-    place: Place,
+    pub(crate) file: PathBuf,
+    /// Where it lies.
+    pub(crate) place: Place,
 }
 
 /// Where a file lies.
-enum Place {
+pub(crate) enum Place {
     /// In the folder that its path names.
     Alone,
     /// In a folder that was named whole, by its path there.
@@ -75,7 +76,7 @@ pub fn verify(targets: &[PathBuf], tools: &Tools<'_>) -> Result<Vec<Verified>, E
     let mut found = Vec::new();
     for target in targets {
         match target.is_dir() {
-            true => found.extend(packages_of(target)),
+            true => found.extend(all_of(target)),
             false => found.push(Found {
                 file: target.clone(),
                 place: Place::Alone,
@@ -85,17 +86,10 @@ pub fn verify(targets: &[PathBuf], tools: &Tools<'_>) -> Result<Vec<Verified>, E
     let count = u64::try_from(found.len()).unwrap_or(u64::MAX);
     tools.progress.start(count, 0);
     let verified = tools.pool.install(|| {
-        let one = |Found { file, place }| {
-            let verdict = match place {
-                Place::Nowhere(why) => Verdict::Error(why),
-                Place::In(storage, name) => judge(&storage, &name, tools)?,
-                Place::Alone => match sidecar::place_of(&file) {
-                    Ok((storage, name)) => judge(&storage, &name, tools)?,
-                    Err(why) => Verdict::Error(why),
-                },
-            };
+        let one = |found| {
+            let verified = look(found, tools)?;
             tools.progress.package();
-            Ok(Verified { file, verdict })
+            Ok(verified)
         };
         found.into_par_iter().map(one).collect()
     });
@@ -103,9 +97,37 @@ pub fn verify(targets: &[PathBuf], tools: &Tools<'_>) -> Result<Vec<Verified>, E
     verified
 }
 
+/// Verifies one file.
+///
+/// # Errors
+/// Only when the run was interrupted.
+pub(crate) fn look(Found { file, place }: Found, tools: &Tools<'_>) -> Result<Verified, Error> {
+    let verdict = match place {
+        Place::Nowhere(why) => Verdict::Error(why),
+        Place::In(storage, name) => judge(&storage, &name, tools)?,
+        Place::Alone => match sidecar::place_of(&file) {
+            Ok((storage, name)) => judge(&storage, &name, tools)?,
+            Err(why) => Verdict::Error(why),
+        },
+    };
+    Ok(Verified { file, verdict })
+}
+
+/// Every package of a folder that was named, in which there should be some.
+fn all_of(root: &Path) -> Vec<Found> {
+    let mut found = packages_of(root);
+    if found.is_empty() {
+        found.push(Found {
+            file: root.to_owned(),
+            place: Place::Nowhere("there is no package in it".to_owned()),
+        });
+    }
+    found
+}
+
 /// Every package below a folder, be it a channel, one of its subdirs, or a folder of channels. What can't
 /// be looked into is found, too: it may hold packages.
-fn packages_of(root: &Path) -> Vec<Found> {
+pub(crate) fn packages_of(root: &Path) -> Vec<Found> {
     let nowhere = |file: PathBuf, why: String| Found {
         file,
         place: Place::Nowhere(why),
@@ -148,12 +170,6 @@ fn packages_of(root: &Path) -> Vec<Found> {
                 _ => {}
             }
         }
-    }
-    if found.is_empty() {
-        found.push(nowhere(
-            root.to_owned(),
-            "there is no package in it".to_owned(),
-        ));
     }
     found.sort_by(|a, b| a.file.cmp(&b.file));
     found

@@ -42,16 +42,8 @@ const TEXT: &str = "This is what was signed.\n";
 /// The client, installed once for all tests here.
 fn client() -> Option<&'static Conda> {
     static CLIENT: OnceLock<Result<Conda, String>> = OnceLock::new();
-    match CLIENT.get_or_init(Conda::install) {
-        Ok(client) => Some(client),
-        Err(why) if std::env::var_os("CI").is_some_and(|value| value == "true") => {
-            panic!("conda 4.2.7 is not to be had, and in CI it must be: {why}")
-        }
-        Err(why) => {
-            shared::skip(&format!("conda 4.2.7 is not to be had: {why}"));
-            None
-        }
-    }
+    let client = CLIENT.get_or_init(Conda::install).as_ref();
+    shared::demand("conda 4.2.7", client.map_err(Clone::clone))
 }
 
 /// A channel with a package, signed and indexed, and a user of it who has the public key.

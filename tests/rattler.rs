@@ -20,35 +20,21 @@ mod http;
 mod program;
 #[path = "support/python.rs"]
 mod python;
+#[path = "support/rattler.rs"]
+mod rattler;
 #[path = "support/shared.rs"]
 mod shared;
 
 use builder::{Format, PackageSpec};
 use http::Server;
-use program::{Home, Ran};
-use python::{Python, run};
-
-const PROGRAM: &str = include_str!("support/rattler.py");
-const RATTLER: &str = "py-rattler==0.28.0";
+use program::Home;
+use rattler::Rattler;
 
 /// The client, installed once for all tests here.
-fn client() -> Option<&'static Python> {
-    static CLIENT: OnceLock<Result<Python, String>> = OnceLock::new();
-    let install = || {
-        let make = |python: &Python| python.pip(&[RATTLER], &[]);
-        let check = |python: &Python| run(&mut python.command(&["-c", "import rattler"])).map(drop);
-        Python::installed("py-rattler", RATTLER, make, check)
-    };
-    match CLIENT.get_or_init(install) {
-        Ok(client) => Some(client),
-        Err(why) if std::env::var_os("CI").is_some_and(|value| value == "true") => {
-            panic!("py-rattler is not to be had, and in CI it must be: {why}")
-        }
-        Err(why) => {
-            shared::skip(&format!("py-rattler is not to be had: {why}"));
-            None
-        }
-    }
+fn client() -> Option<&'static Rattler> {
+    static CLIENT: OnceLock<Result<Rattler, String>> = OnceLock::new();
+    let client = CLIENT.get_or_init(Rattler::install).as_ref();
+    shared::demand("py-rattler", client.map_err(Clone::clone))
 }
 
 /// A signed channel: `app` needs `lib`, and by a patch also `extra`, which its package does not say. A newer `app` is
@@ -76,19 +62,13 @@ fn channel(home: &Home) -> std::path::PathBuf {
 
 /// Indexes with these flags, lets the client install `app` by one kind of index, and gives what was asked for.
 fn installs(source: &str, flags: &[&str]) -> Option<Vec<String>> {
-    let python = client()?;
+    let client = client()?;
     let home = Home::new();
     let channel = channel(&home);
     let report = home.index(0, &channel, flags);
     assert_eq!(report["counts"]["signed"], 4, "{report}");
     let server = Server::of(&channel);
-    let (prefix, cache) = (home.path("prefix"), home.path("cache"));
-    let mut command = python.command(&["-c", PROGRAM, server.url(), "app"]);
-    command.args([&prefix, &cache]).arg(source);
-    command
-        .env("HOME", home.path(""))
-        .current_dir(home.path(""));
-    let ran = Ran::of(&mut command).demand(0);
+    let ran = client.run(&home, server.url(), "app", source).demand(0);
     assert_eq!(
         ran.stdout,
         "app-1.0-0.conda [\"lib >=1\", \"extra\"]\nextra-1.0-0.conda []\nlib-1.0-0.tar.bz2 []\n",
@@ -97,12 +77,24 @@ fn installs(source: &str, flags: &[&str]) -> Option<Vec<String>> {
     );
     for name in ["app", "extra", "lib"] {
         assert!(
-            prefix
+            home.path("prefix")
                 .join(format!("conda-meta/{name}-1.0-0.json"))
                 .exists()
         );
     }
-    Some(server.log())
+    let log = server.log();
+    let prefix = home.path("prefix");
+    // What it wrote down of them is what the index says.
+    let verified = home.run(
+        0,
+        ["verify".as_ref(), "--prefix".as_ref(), prefix.as_os_str()],
+    );
+    assert!(
+        verified.stdout.contains(": valid (3 packages"),
+        "{source}: {}",
+        verified.stdout
+    );
+    Some(log)
 }
 
 /// Whether one of the requests that were answered was for such a path.

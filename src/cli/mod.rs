@@ -63,7 +63,7 @@ enum Command {
     Keygen(keygen::Args),
     /// Write FILE.sig, a detached signature, for any file
     Sign(sign::Args),
-    /// Check FILE against FILE.sig, or every package of a channel
+    /// Check files against their FILE.sig, or all of a channel, or an environment
     Verify(verify::Args),
     /// List the keys in the keys folder; add and remove keys, and say which channel trusts which
     Keys(keys::Args),

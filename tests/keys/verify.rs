@@ -37,13 +37,20 @@ fn verify_prints_a_line_for_each_file() {
 fn verify_takes_a_channel() {
     let scene = Scene::of_three();
     scene.index(&[]).exits(0);
-    let run = scene.run(&["verify", "channel"]).exits(0);
-    assert_eq!(run.stdout.lines().count(), 3);
+    let run = scene.run(&["verify", "-v", "channel"]).exits(0);
+    for package in ["a-1.0-0.conda", "b-1.0-0.tar.bz2", "c-1.0-0.conda"] {
+        let line = format!("channel/linux-64/{package}");
+        let valid = |it: &str| it.starts_with(&line) && it.ends_with(" VALID");
+        assert_eq!(run.stdout.lines().filter(|it| valid(it)).count(), 1);
+    }
     scene.change("linux-64/a-1.0-0.conda");
     let run = scene.run(&["verify", "channel"]).exits(1);
     run.says(" INVALID").says("channel/linux-64/a-1.0-0.conda");
     scene.package("d");
-    scene.run(&["verify", "channel"]).exits(1).says("ERROR: ");
+    scene
+        .run(&["verify", "channel"])
+        .exits(1)
+        .says("ERROR: no index lists it");
     // Trusts no cache: a key that is gone is gone.
     scene.take_key("fixture");
     scene

@@ -1,0 +1,77 @@
+//! What lies in a channel's folder and stands in no index. Owns which files should not be there; must not read one.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::packages::{Expected, Task};
+use super::{Context, What};
+use crate::package::Format;
+use crate::sidecar;
+use crate::verify::{self, Found, Place};
+
+/// What lies in the folder beside what the index lists.
+pub(super) struct Listing<'a> {
+    pub context: Context<'a>,
+    /// The subdirs that were looked into.
+    pub subdirs: &'a BTreeMap<String, Vec<Expected>>,
+    /// Whether only some subdirs were asked for.
+    pub in_part: bool,
+}
+
+impl Listing<'_> {
+    /// Packages that no index lists, to be held against their signatures; nothing where nothing can be listed.
+    pub fn loose(&self) -> Vec<Task> {
+        let Some(root) = self.context.place.root() else {
+            return Vec::new();
+        };
+        self.orphans();
+        let listed: HashSet<&str> = self
+            .subdirs
+            .values()
+            .flatten()
+            .map(|expected| expected.path.as_str())
+            .collect();
+        let mut loose = Vec::new();
+        for found in verify::packages_of(root) {
+            let path = match found.file.strip_prefix(root) {
+                Ok(path) => path.display().to_string(),
+                Err(_) => found.file.display().to_string(),
+            };
+            let subdir = path.split_once('/').map(|(subdir, _)| subdir);
+            let subdir = subdir.filter(|name| self.subdirs.contains_key(*name));
+            if listed.contains(path.as_str()) || self.in_part && subdir.is_none() {
+                continue;
+            }
+            self.say(&found, &path, subdir.is_some());
+            loose.push(Task::Loose(found, path));
+        }
+        loose
+    }
+
+    /// Where nothing indexes it, a package deceives nobody; only its signature is looked at.
+    fn say(&self, found: &Found, path: &str, is_in_subdir: bool) {
+        let is_file = matches!(found.place, Place::In(..));
+        if is_file && is_in_subdir && path.matches('/').count() == 1 {
+            let why = "no index lists it: refused, or put there since; index the channel anew, or remove it";
+            self.context.findings.error(What::Listing, path, why);
+        }
+    }
+
+    fn orphans(&self) {
+        for subdir in self.subdirs.keys() {
+            let Some(names) = self.context.place.names_in(subdir) else {
+                continue;
+            };
+            for name in &names {
+                let package = name.strip_suffix(sidecar::SUFFIX);
+                let package = package.filter(|package| Format::of(package).is_some());
+                if package.is_some_and(|package| !names.contains(package)) {
+                    self.context.findings.error(
+                        What::Listing,
+                        &format!("{subdir}/{name}"),
+                        "a signature without its package; remove it, or put the package back",
+                    );
+                }
+            }
+        }
+    }
+}

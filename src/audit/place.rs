@@ -1,0 +1,212 @@
+//! The channel that is audited: what is fetched of it, and what a listing shows, where there is one. Owns the
+//! difference between a folder and a URL; must not judge what comes.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::installed::masked;
+use crate::channel::SubdirName;
+use crate::error::Error;
+use crate::keys::ChannelPlace;
+use crate::repodata::{REPODATA, shards};
+use crate::storage::{Kind, LocalStorage, Storage as _, StorageError};
+use crate::upstream::{self, FolderUpstream, Upstream, UpstreamError};
+
+/// The folder of a signed index.
+pub(super) const SIGNED: &str = "tuf";
+
+/// Subdirs that are asked for behind a URL, which can't be listed: the platforms that conda knows.
+const PLATFORMS: [&str; 20] = [
+    "noarch",
+    "emscripten-wasm32",
+    "freebsd-64",
+    "linux-32",
+    "linux-64",
+    "linux-aarch64",
+    "linux-armv6l",
+    "linux-armv7l",
+    "linux-ppc64",
+    "linux-ppc64le",
+    "linux-riscv32",
+    "linux-riscv64",
+    "linux-s390x",
+    "osx-64",
+    "osx-arm64",
+    "wasi-wasm32",
+    "win-32",
+    "win-64",
+    "win-arm64",
+    "zos-z",
+];
+
+/// A channel, opened.
+#[derive(Debug)]
+pub struct Place {
+    upstream: Arc<dyn Upstream>,
+    folder: Option<(PathBuf, LocalStorage)>,
+}
+
+impl Place {
+    /// A folder of this machine.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn folder(root: &Path) -> Result<Place, StorageError> {
+        let open = || LocalStorage::open(root);
+        let name = root.display().to_string();
+        let name = match name.trim_end_matches('/') {
+            "" => name,
+            trimmed => trimmed.to_owned(),
+        };
+        Ok(Place {
+            upstream: Arc::new(FolderUpstream::new(name, open()?)),
+            folder: Some((root.to_owned(), open()?)),
+        })
+    }
+
+    /// A channel by folder or URL.
+    ///
+    /// # Errors
+    /// When there is no such folder, it is no URL of a channel, or this build has no HTTP.
+    pub fn open(channel: &str) -> Result<Place, Error> {
+        if upstream::is_url(channel) {
+            return Ok(Place::remote(upstream::open(channel)?));
+        }
+        let scheme = channel.split_once("://").map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|scheme| !scheme.eq_ignore_ascii_case("file")) {
+            return Err(Error::Usage(format!(
+                "{}: not a channel's URL: those begin with http://, https:// or file://",
+                masked(channel)
+            )));
+        }
+        let parsed = ChannelPlace::parse(channel)?;
+        Place::folder(parsed.folder().unwrap_or(Path::new(channel))).map_err(Error::from)
+    }
+
+    /// A channel that can be fetched and not listed.
+    pub fn remote(upstream: Arc<dyn Upstream>) -> Place {
+        Place {
+            upstream,
+            folder: None,
+        }
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        self.upstream.name()
+    }
+
+    /// What it is fetched through.
+    pub fn upstream(&self) -> &Arc<dyn Upstream> {
+        &self.upstream
+    }
+
+    /// The folder, where it is one.
+    pub fn root(&self) -> Option<&Path> {
+        self.folder.as_ref().map(|(root, _)| root.as_path())
+    }
+
+    /// A file of at most `cap` bytes.
+    pub fn fetch(&self, path: &str, cap: u64) -> Result<Option<Vec<u8>>, UpstreamError> {
+        upstream::fetch(self.upstream.as_ref(), path, cap)
+    }
+
+    /// Whether there is such a file. Only its absence is sure; what can't be read is there.
+    pub fn has(&self, path: &str) -> bool {
+        let mut nowhere = Nowhere;
+        !matches!(self.upstream.fetch_to(path, 0, &mut nowhere), Ok(None))
+    }
+
+    /// The plain files and links in a folder of the channel, by name; `None` where nothing can be listed.
+    pub fn names_in(&self, folder: &str) -> Option<BTreeSet<String>> {
+        let (_, storage) = self.folder.as_ref()?;
+        let items = storage.list(folder).unwrap_or_default().into_iter();
+        let files = items.filter(|item| item.kind != Kind::Folder);
+        Some(
+            files
+                .filter_map(|item| item.name.into_string().ok())
+                .collect(),
+        )
+    }
+
+    /// The subdirs to look into: those that are asked for, or all that can be found.
+    pub fn subdirs(&self, asked: &[SubdirName], vouched: &BTreeSet<String>) -> BTreeSet<String> {
+        if !asked.is_empty() {
+            return asked.iter().map(|name| name.as_str().to_owned()).collect();
+        }
+        let mut found = vouched.clone();
+        match &self.folder {
+            Some((_, storage)) => found.extend(folders(storage).filter(|name| {
+                SubdirName::standard(name).is_some() || self.has_index(storage, name)
+            })),
+            // Where the index is signed it names all subdirs.
+            None if vouched.is_empty() => {
+                let there = PLATFORMS.iter().filter(|name| self.has_any_index(name));
+                found.extend(there.map(|name| (*name).to_owned()));
+            }
+            None => {}
+        }
+        found.insert(SubdirName::noarch().as_str().to_owned());
+        found
+    }
+
+    fn has_index(&self, storage: &LocalStorage, folder: &str) -> bool {
+        let there = |name: &str| matches!(storage.stat(&format!("{folder}/{name}")), Ok(Some(_)));
+        there(REPODATA) || there(shards::SHARD_INDEX)
+    }
+
+    fn has_any_index(&self, folder: &str) -> bool {
+        let has = |name: &str| self.has(&format!("{folder}/{name}"));
+        has(REPODATA) || has(shards::SHARD_INDEX)
+    }
+
+    /// Whether the channel says that its index is signed.
+    pub fn is_signed(&self) -> bool {
+        match &self.folder {
+            // What is no folder was put in its place.
+            Some((_, storage)) => {
+                let mut items = storage.list("").unwrap_or_default().into_iter();
+                items.any(|item| item.name == SIGNED)
+            }
+            None => ["timestamp.json", "1.root.json"]
+                .iter()
+                .any(|name| self.has(&format!("{SIGNED}/{name}"))),
+        }
+    }
+}
+
+/// Whether a folder is a channel: one that was published.
+pub fn is_channel(root: &Path) -> bool {
+    let Ok(storage) = LocalStorage::open(root) else {
+        return false;
+    };
+    folders(&storage).any(|name| {
+        let there = |file: &str| matches!(storage.stat(&format!("{name}/{file}")), Ok(Some(_)));
+        name == SIGNED
+            || SubdirName::standard(&name).is_some()
+                && (there(REPODATA) || there(shards::SHARD_INDEX))
+    })
+}
+
+/// The folders in a channel that are not hidden, by name.
+fn folders(storage: &LocalStorage) -> impl Iterator<Item = String> + use<> {
+    let items = storage.list("").unwrap_or_default().into_iter();
+    let folders = items.filter(|item| item.kind == Kind::Folder);
+    let names = folders.filter_map(|item| item.name.into_string().ok());
+    names.filter(|name| !name.starts_with('.'))
+}
+
+/// Takes no byte.
+struct Nowhere;
+
+impl Write for Nowhere {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,280 @@
+//! One subdir's index files, held against each other. Owns what they have to say alike, and what they list; must not
+//! look at a package's file.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rayon::prelude::*;
+use serde::Deserialize;
+
+use super::index_files::IndexFiles;
+use super::packages::Expected;
+use super::said::{Noted, Said};
+use super::trust::Trust;
+use super::{Context, What, shards};
+use crate::channel::SubdirName;
+use crate::package::Format;
+use crate::record::may_name;
+use crate::repodata::run_exports::{self, RUN_EXPORTS};
+use crate::repodata::{
+    CURRENT_REPODATA, Published, PublishedRecord, REPODATA, REPODATA_FROM_PACKAGES, stale_files,
+};
+
+/// What an index says of itself.
+#[derive(Deserialize, Default)]
+struct Top {
+    #[serde(default)]
+    info: Info,
+    #[serde(default)]
+    removed: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Info {
+    #[serde(default)]
+    subdir: Option<String>,
+    #[serde(default)]
+    base_url: Option<String>,
+}
+
+/// What a subdir lists.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// The packages.
+    pub packages: Vec<Expected>,
+    /// Where they are served, when that is not beside the index.
+    pub elsewhere: Option<String>,
+    /// Whether there is an index at all.
+    pub is_there: bool,
+}
+
+/// A subdir being audited.
+pub(super) struct Subdir<'a> {
+    pub files: &'a IndexFiles<'a>,
+    pub trust: &'a Trust<'a>,
+    pub name: &'a str,
+}
+
+impl Subdir<'_> {
+    /// Holds the index files against each other; what they list.
+    pub fn audit(&self) -> Listed {
+        let text = self.files.with_twins(&self.path(REPODATA));
+        let served = text.as_deref().and_then(|text| self.parse(REPODATA, text));
+        let top = text.as_deref().and_then(top).unwrap_or_default();
+        let before_text = self.files.with_twins(&self.path(REPODATA_FROM_PACKAGES));
+        let before = before_text
+            .as_deref()
+            .and_then(|text| self.parse(REPODATA_FROM_PACKAGES, text));
+        self.hold_info(&top.info);
+        if let (Some(served), Some(before)) = (&served, &before) {
+            self.hold_patches(served, before, &top.removed);
+        }
+        let sharded = self.sharded(served.as_ref());
+        let is_there = served.is_some() || sharded.is_some();
+        let all = [&served, &before, &sharded];
+        self.hold_kin(&all, &top.removed);
+        self.files.read(&self.path("index.html"));
+        self.hold_strangers();
+        let mut records: HashMap<&str, &PublishedRecord<'_>> = HashMap::new();
+        for published in all.into_iter().flatten() {
+            for (name, record) in &published.records {
+                records.entry(name).or_insert(record);
+            }
+        }
+        Listed {
+            packages: self.expected(records),
+            elsewhere: top.info.base_url.filter(|url| !is_here(url)),
+            is_there,
+        }
+    }
+
+    fn path(&self, file: &str) -> String {
+        format!("{}/{file}", self.name)
+    }
+
+    fn parse<'t>(&self, file: &str, text: &'t [u8]) -> Option<Published<'t>> {
+        let path = self.path(file);
+        match Published::parse(&path, text) {
+            Ok(published) => Some(published),
+            Err(error) => {
+                let why = error.to_string();
+                let why = why.strip_prefix(&format!("{path}: ")).unwrap_or(&why);
+                self.files.context.findings.error(What::Index, &path, why);
+                None
+            }
+        }
+    }
+
+    /// An index of another subdir is not this one's.
+    fn hold_info(&self, info: &Info) {
+        if let Some(subdir) = info.subdir.as_ref().filter(|subdir| *subdir != self.name) {
+            let why = format!("it says that it is the index of {subdir}");
+            let path = self.path(REPODATA);
+            self.files
+                .context
+                .findings
+                .invalid(What::Record, &path, why);
+        }
+    }
+
+    /// Patches change what records say, and take records away; they never change a file, nor add one.
+    fn hold_patches(&self, served: &Published<'_>, before: &Published<'_>, removed: &[String]) {
+        let fault = |name: &str, why: String| {
+            let findings = self.files.context.findings;
+            findings.invalid(What::Record, &self.path(name), why);
+        };
+        for (name, record) in &served.records {
+            match before.records.get(name) {
+                None => fault(
+                    name,
+                    format!("{REPODATA} lists it, and {REPODATA_FROM_PACKAGES} does not"),
+                ),
+                Some(other) if other.sha256 != record.sha256 => fault(
+                    name,
+                    format!("{REPODATA} and {REPODATA_FROM_PACKAGES} list it with another SHA-256"),
+                ),
+                Some(_) => {}
+            }
+        }
+        let removed: BTreeSet<&str> = removed.iter().map(String::as_str).collect();
+        for name in before.records.keys() {
+            if !served.records.contains_key(name) && !removed.contains(name.as_str()) {
+                fault(
+                    name,
+                    format!(
+                        "{REPODATA_FROM_PACKAGES} lists it, and {REPODATA} neither lists it nor names it as removed"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn sharded(&self, served: Option<&Published<'_>>) -> Option<Published<'static>> {
+        let path = self.path(crate::repodata::shards::SHARD_INDEX);
+        let bytes = self.files.read(&path)?;
+        let shards = shards::Shards {
+            context: self.files.context,
+            subdir: self.name,
+            served,
+        };
+        shards.audit(&path, &bytes)
+    }
+
+    /// Index files that some clients read, and that are not checked here.
+    fn hold_strangers(&self) {
+        let Context {
+            place, findings, ..
+        } = self.files.context;
+        let Some(subdir) = SubdirName::chosen(self.name) else {
+            return;
+        };
+        for path in stale_files(&subdir, |name| place.has(&subdir.path_of(name))) {
+            let why = "another indexer's: some clients read it, and it can't be checked; remove it";
+            findings.error(What::Index, &path, why);
+        }
+    }
+
+    /// Files beside the index name no package that it does not.
+    fn hold_kin(&self, all: &[&Option<Published<'_>>], removed: &[String]) {
+        let findings = self.files.context.findings;
+        let all = || all.iter().filter_map(|one| one.as_ref());
+        let listed = |name: &str| {
+            all().any(|one| one.records.contains_key(name))
+                || removed.iter().any(|other| other == name)
+        };
+        let path = self.path(RUN_EXPORTS);
+        if let Some(text) = self.files.with_twins(&path) {
+            match run_exports::read(&text) {
+                None => findings.error(What::Index, &path, "it is no such file"),
+                Some(entries) => {
+                    for name in entries.keys().filter(|name| !listed(name)) {
+                        let why = format!("{RUN_EXPORTS} names it, and the index does not list it");
+                        findings.invalid(What::Record, &self.path(name), why);
+                    }
+                }
+            }
+        }
+        let Some(text) = self.files.with_twins(&self.path(CURRENT_REPODATA)) else {
+            return;
+        };
+        let Some(current) = self.parse(CURRENT_REPODATA, &text) else {
+            return;
+        };
+        for (name, record) in &current.records {
+            let same = all().any(|one| {
+                let other = one.records.get(name);
+                other.is_some_and(|other| other.sha256 == record.sha256)
+            });
+            if !same {
+                let why = format!(
+                    "{CURRENT_REPODATA} lists it, and {REPODATA} does not, or with another SHA-256"
+                );
+                findings.invalid(What::Record, &self.path(name), why);
+            }
+        }
+    }
+
+    /// What each record says of its package, with the signatures that stand in records checked.
+    fn expected(&self, records: HashMap<&str, &PublishedRecord<'_>>) -> Vec<Expected> {
+        let records: BTreeMap<&str, &PublishedRecord<'_>> = records.into_iter().collect();
+        let all: Vec<_> = records.into_iter().collect();
+        let one = |(name, record): &(&str, &PublishedRecord<'_>)| self.one(name, record);
+        self.files
+            .context
+            .tools
+            .pool
+            .install(|| all.par_iter().filter_map(one).collect())
+    }
+
+    fn one(&self, name: &str, record: &PublishedRecord<'_>) -> Option<Expected> {
+        let findings = self.files.context.findings;
+        let path = self.path(name);
+        let fault = |why: &str| findings.error(What::Record, &path, why);
+        if Format::of(name).is_none() || !may_name(name) {
+            fault("the index lists it, and its name is not that of a package");
+            return None;
+        }
+        let Some(said) = Said::of(&record.text) else {
+            fault("its record is no JSON object");
+            return None;
+        };
+        let Some(sha256) = said.sha256.filter(|_| record.sha256.is_some()) else {
+            fault("the index lists it without a SHA-256, or twice with different ones");
+            return None;
+        };
+        let signature = match said.signature {
+            Noted::Broken(why) => {
+                findings.error(What::Record, &path, why);
+                None
+            }
+            Noted::Here(signature, fingerprint) => {
+                let known = self.trust.key(&signature.key);
+                let known = known.map(crate::keys::PublicKey::fingerprint);
+                if known.is_some() && fingerprint.is_some() && known != fingerprint {
+                    let why = format!(
+                        "its record names another key as {} than the one that is known by this name",
+                        signature.key
+                    );
+                    findings.invalid(What::Record, &path, why);
+                }
+                Some(signature)
+            }
+            Noted::Nothing | Noted::Beside => None,
+        };
+        Some(Expected {
+            path,
+            sha256,
+            md5: said.md5,
+            size: said.size,
+            noted: signature.map(|signature| self.trust.note(&signature, &sha256)),
+        })
+    }
+}
+
+fn top(text: &[u8]) -> Option<Top> {
+    serde_json::from_slice(text).ok()
+}
+
+/// Whether packages that are served there lie beside the index.
+fn is_here(base_url: &str) -> bool {
+    matches!(base_url, "" | "." | "./")
+}

@@ -1,0 +1,87 @@
+//! What `verify` was told to look at, opened: files, folders and channels, and the keys that a channel is held
+//! against.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use crate::audit::{Anchor, Place, is_channel};
+use crate::error::Error;
+use crate::keys::{ChannelPlace, Fingerprint, KeyName, Keyring, KeysDir, Pins};
+
+/// One thing to verify.
+pub enum Target {
+    /// A file, or a folder that is no channel.
+    Files(PathBuf),
+    /// A channel.
+    Channel(Place),
+}
+
+impl Target {
+    /// Opens what an argument names.
+    pub fn open(argument: &OsStr) -> Result<Target, Error> {
+        match argument.to_str().filter(|text| text.contains("://")) {
+            Some(url) => Ok(Target::Channel(Place::open(url)?)),
+            None => {
+                let path = Path::new(argument);
+                match path.is_dir() && is_channel(path) {
+                    true => Ok(Target::Channel(Place::folder(path)?)),
+                    false => Ok(Target::Files(path.to_owned())),
+                }
+            }
+        }
+    }
+}
+
+/// Which keys which channel is held against.
+pub struct Anchors<'a> {
+    chosen: Vec<(KeyName, Fingerprint)>,
+    pins: Pins,
+    keyring: &'a Keyring,
+}
+
+impl Anchors<'_> {
+    /// By the flags, and the pins in the keys folder.
+    pub fn of<'a>(
+        trust: &[String],
+        folder: &KeysDir,
+        keyring: &'a Keyring,
+    ) -> Result<Anchors<'a>, Error> {
+        let mut chosen = Vec::new();
+        for name in trust {
+            let name = KeyName::parse(name)?;
+            let key = keyring.get(&name).ok_or_else(|| {
+                let folder = folder.path().display();
+                Error::Usage(format!("--trust {name}: there is no {name}.pub in {folder}; put it there, or choose one that `sigindex keys` lists"))
+            })?;
+            let fingerprint = key.map_err(|error| Error::Usage(format!("--trust: {error}")))?;
+            chosen.push((name, fingerprint.fingerprint()));
+        }
+        Ok(Anchors {
+            chosen,
+            pins: folder.pins()?,
+            keyring,
+        })
+    }
+
+    /// The keys for one channel.
+    pub fn for_channel(&self, channel: Option<&str>) -> Result<Anchor, Error> {
+        if !self.chosen.is_empty() {
+            return Ok(Anchor::Chosen(self.chosen.clone()));
+        }
+        // Nothing can be pinned to a folder whose name is not UTF-8.
+        let Some(text) = channel else {
+            return Ok(Anchor::Folder);
+        };
+        let pinned = self.pins.for_channel(&ChannelPlace::parse(text)?);
+        if pinned.is_empty() {
+            return Ok(Anchor::Folder);
+        }
+        let there = |(_, key): &(KeyName, Fingerprint)| self.keyring.by_fingerprint(key).is_some();
+        match pinned.iter().find(|pin| !there(pin)) {
+            None => Ok(Anchor::Chosen(pinned)),
+            Some((name, key)) => Err(Error::Usage(format!(
+                "{name} ({key}) is pinned to this channel and not in the keys folder; put it there with `sigindex keys add`, or choose keys with --trust"
+            ))),
+        }
+    }
+}
