@@ -6,7 +6,7 @@
 //! | storey | rooms |
 //! | --- | --- |
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
-//! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify), [`audit`](mod@audit), `trust`: the order of the steps, and the threads |
+//! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify), [`audit`](mod@audit), `trust`, `gate`: the order of the steps, and the threads |
 //! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`patch`], [`publish`], [`report`], [`progress`], [`signing_log`], [`tuf`] |
 //! | floor | [`storage`], [`upstream`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`error`] |
 //!
@@ -17,12 +17,19 @@
 //!    holds patches is read once more for them, and has to be the same.)
 //! 2. The index never names bytes that were not read, and never a package that was refused.
 //! 3. Readers never see half a file, nor a name that is not there: signatures come first, then shards and kin,
-//!    the shard index, compressed twins, and `repodata.json` last; only then old shards go
-//!    ([`repodata::Rank`]).
+//!    the shard index, compressed twins, and `repodata.json` last; only then old shards go. Where the index is signed,
+//!    all of it lies by hash before any plain file is touched, and the timestamp, which makes the new generation count,
+//!    goes last ([`repodata::Rank`]).
 //! 4. The same packages and signatures give the same bytes, recorded times aside; a run that changes
 //!    nothing writes nothing.
 //! 5. `verify` and `audit` never trust the cache.
-//! 6. Only stories put threads to work, in a pool that [`cli`] makes; only [`cli`] prints (bars and lines of
+//! 6. A signed index is built only on one that verifies, unless the operator takes another upon themselves, and what
+//!    was made is verified before it is published. A package key signs no index, and an index key no package: a
+//!    signature of the one never counts for the other.
+//! 7. The gate serves nothing that was not checked to its last byte, unless the operator asked for reports alone. What
+//!    it serves later are the same bytes, by their hash.
+//! 8. A check that can't be done counts as failed.
+//! 9. Only stories put threads to work, in a pool that [`cli`] makes; only [`cli`] prints (bars and lines of
 //!    progress aside); only [`storage`] touches channel files; only [`keys`] reads key files.
 //!
 //! # Seams
@@ -36,6 +43,8 @@ pub mod channel;
 pub mod cli;
 pub mod details;
 pub mod error;
+#[cfg(feature = "gate")]
+pub mod gate;
 pub mod index;
 pub mod json;
 pub mod keys;

@@ -1,10 +1,14 @@
 //! The command line. Owns flags, the environment, prompts, printing and exit statuses: flags become
 //! opened objects here, once, and nothing below sees clap.
 
+#[cfg(feature = "gate")]
+mod gate;
 mod index;
 mod index_key;
 mod keygen;
 mod keys;
+#[cfg(not(feature = "gate"))]
+mod left_out;
 mod options;
 mod out;
 mod sign;
@@ -24,6 +28,7 @@ const AFTER_HELP: &str = "\
 Environment:
   SIGINDEX_KEYS_DIR     folder of keys
   SIGINDEX_PRIVATE_KEY  a private key, whole (PEM), named by SIGINDEX_KEY_NAME; --key wins over it
+  SIGINDEX_GATE_TOKEN   the secret in the gate's paths
   SIGINDEX_PASSPHRASE   passphrase of an encrypted private key; asked for where it is not set
   XDG_CACHE_HOME        where the cache is [default: ~/.cache]
   SOURCE_DATE_EPOCH     the time of this run, in seconds since 1970
@@ -67,6 +72,20 @@ enum Command {
     Verify(verify::Args),
     /// List the keys in the keys folder; add and remove keys, and say which channel trusts which
     Keys(keys::Args),
+    /// Let clients have only what verifies: a proxy on this machine, in front of channels
+    #[cfg(feature = "gate")]
+    Gate(Box<gate::Args>),
+    /// Run a command behind a gate of its own
+    #[cfg(feature = "gate")]
+    Exec(Box<gate::exec::Args>),
+    /// (this build has no gate)
+    #[cfg(not(feature = "gate"))]
+    #[command(hide = true)]
+    Gate(left_out::Args),
+    /// (this build has no gate)
+    #[cfg(not(feature = "gate"))]
+    #[command(hide = true)]
+    Exec(left_out::Args),
     /// Sign a channel's index: who may, on which machine, and until when
     #[cfg(feature = "tuf")]
     Trust(trust::Args),
@@ -98,6 +117,12 @@ pub fn run() -> ExitCode {
         Some(Command::Sign(args)) => sign::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Keys(args)) => keys::run(&args),
+        #[cfg(feature = "gate")]
+        Some(Command::Gate(args)) => gate::run(&args),
+        #[cfg(feature = "gate")]
+        Some(Command::Exec(args)) => gate::exec::run(&args),
+        #[cfg(not(feature = "gate"))]
+        Some(Command::Gate(_) | Command::Exec(_)) => left_out::run("gate"),
         #[cfg(feature = "tuf")]
         Some(Command::Trust(args)) => trust::run(&args),
     };

@@ -1,0 +1,317 @@
+//! What an index says of packages: their hash, size and signature, by file name. Owns reading that out of
+//! `repodata.json`, its twins, and shards, whoever wrote them; must not judge whether it is true.
+
+mod stream;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::io::Read;
+
+use base64ct::{Base64, Encoding as _};
+use serde::Deserialize;
+use serde::de::DeserializeSeed as _;
+
+use self::stream::{Note, Part, Taking, Text};
+use super::store::Hash;
+use crate::json::Json;
+use crate::keys::KeyName;
+use crate::package::Format;
+use crate::record::unhex;
+use crate::repodata::shards::{ShardContent, ShardIndex};
+use crate::signature::Signature;
+
+/// What an index says of one package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The file's SHA-256.
+    pub sha256: Hash,
+    /// Its size in bytes, where the index says it.
+    pub size: Option<u64>,
+    /// Its signature.
+    pub signature: Claim,
+    /// The SHA-256 of its attestations.
+    pub attestations: Option<Hash>,
+}
+
+/// What an index says of a package's signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// It holds the signature.
+    Held(Signature),
+    /// It holds something that is no signature, and why not.
+    Broken(String),
+    /// It doesn't hold it; it may lie beside the package.
+    Beside,
+}
+
+/// An index of packages.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    /// The packages, by file name. Those without a SHA-256 are not among them: nothing can be checked of them.
+    pub entries: HashMap<String, Entry>,
+}
+
+/// Why an index is not one that may be served; a clause whose subject is the file.
+pub(super) type Unfit = String;
+
+/// The most packages that an index names: a multiple of what the largest public channel has in one subdir. Each takes
+/// memory, and an index that nobody signed may name any number.
+const MOST_RECORDS: usize = 4_000_000;
+
+/// The most letters of a signature in base64.
+const MOST_LETTERS: usize = 8 << 10;
+
+#[derive(Deserialize)]
+struct Info {
+    #[serde(default)]
+    base_url: Option<Text>,
+}
+
+#[derive(Deserialize)]
+struct Glance {
+    #[serde(default)]
+    sha256: Option<String>,
+    /// What some clients call the file, whatever its record stands under.
+    #[serde(default, rename = "fn")]
+    file: Option<String>,
+    #[serde(default)]
+    size: Option<u64>,
+    #[serde(default)]
+    signature: Option<Note>,
+    #[serde(default)]
+    attestations_sha256: Option<Text>,
+}
+
+impl Records {
+    /// Reads `repodata.json`. What is not asked for is never in memory.
+    pub(super) fn read(from: impl Read) -> Result<Records, Unfit> {
+        let mut taking = Taking::default();
+        let mut parser = serde_json::Deserializer::from_reader(from);
+        let read = Part::Document(&mut taking).deserialize(&mut parser);
+        let read = read.and_then(|()| parser.end());
+        match (taking.unfit, read) {
+            (Some(unfit), _) => Err(unfit),
+            (None, Err(cause)) => Err(format!("can't be read: {cause}")),
+            (None, Ok(())) => Ok(taking.records),
+        }
+    }
+
+    /// Takes what a shard holds.
+    pub(super) fn of_shard(content: ShardContent) -> Result<Records, Unfit> {
+        let mut records = Records::default();
+        for (name, record) in content.packages {
+            let text = Json::Object(record.record).compact();
+            let glance = serde_json::from_str(&text);
+            records.add(
+                name,
+                glance.map_err(|cause| format!("can't be read: {cause}"))?,
+            )?;
+        }
+        Ok(records)
+    }
+
+    fn add(&mut self, name: String, glance: Glance) -> Result<(), Unfit> {
+        // A wheel's record may say that it lies anywhere on the network.
+        if Format::of(&name).is_none() {
+            let name = name.escape_debug();
+            return Err(format!(
+                "names {name}, which is no conda package, so it could not be checked"
+            ));
+        }
+        // Joined to a URL, it could lead to another channel behind the gate, whose policy asks for less.
+        let leads_away = |name: &str| name.contains(['/', '\\', '?', '#', '%']);
+        if leads_away(&name) || glance.file.as_deref().is_some_and(leads_away) {
+            let name = name.escape_debug();
+            return Err(format!("names {name} by what is no file's name alone"));
+        }
+        let Some(sha256) = glance.sha256.as_deref().and_then(unhex) else {
+            return Ok(());
+        };
+        if self.entries.len() >= MOST_RECORDS {
+            return Err(format!("names more than {MOST_RECORDS} packages"));
+        }
+        let attestations = glance.attestations_sha256.and_then(|text| text.0);
+        let attestations = attestations.as_deref().and_then(unhex);
+        let entry = Entry {
+            sha256,
+            size: glance.size,
+            signature: claim(glance.signature),
+            attestations,
+        };
+        match self.entries.entry(name) {
+            Slot::Vacant(slot) => drop(slot.insert(entry)),
+            Slot::Occupied(slot) if *slot.get() == entry => {}
+            Slot::Occupied(slot) => {
+                let name = slot.key().escape_debug();
+                return Err(format!("names {name} twice, and contradicts itself"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a shard index says that its shards lie: a folder below the subdir, with a final slash, or nothing for the
+/// subdir itself.
+pub(super) fn shards_folder(index: &ShardIndex) -> Result<String, Unfit> {
+    let text = |key: &str| match index.info.get(key) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(format!("has a {key} that is no text")),
+    };
+    is_here(text("base_url")?)?;
+    let base = text("shards_base_url")?.unwrap_or_default();
+    let base = base.strip_prefix("./").unwrap_or(base);
+    let base = base.strip_suffix('/').unwrap_or(base);
+    if base.is_empty() || base == "." {
+        return Ok(String::new());
+    }
+    let plain = |part: &str| {
+        let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        !part.is_empty() && part != "." && part != ".." && part.bytes().all(good)
+    };
+    match base.split('/').all(plain) {
+        true => Ok(format!("{base}/")),
+        false => Err(elsewhere(base, "shards")),
+    }
+}
+
+/// Whether packages lie beside the index (CEP 15): clients fetch them past the gate where they lie elsewhere.
+fn is_here(base_url: Option<&str>) -> Result<(), Unfit> {
+    match base_url {
+        None | Some("" | "." | "./") => Ok(()),
+        Some(base) => Err(elsewhere(base, "packages")),
+    }
+}
+
+fn elsewhere(base: &str, what: &str) -> Unfit {
+    let base: String = base
+        .chars()
+        .take(200)
+        .flat_map(char::escape_debug)
+        .collect();
+    format!("says that its {what} lie at {base}, where clients would fetch them past the gate")
+}
+
+fn claim(note: Option<Note>) -> Claim {
+    let Some(Note {
+        key,
+        value: Some(value),
+    }) = note
+    else {
+        return Claim::Beside;
+    };
+    let (Some(Text(Some(key))), Text(Some(value))) = (key, value) else {
+        return Claim::Broken("it names no key, or has no value".to_owned());
+    };
+    if value.len() > MOST_LETTERS {
+        return Claim::Broken("it is longer than any signature".to_owned());
+    }
+    let (Ok(key), Ok(value)) = (KeyName::parse(&key), Base64::decode_vec(&value)) else {
+        return Claim::Broken("its key's name or its base64 is broken".to_owned());
+    };
+    Claim::Held(Signature { key, value })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::json::Object;
+
+    fn read(text: &str) -> Result<Records, Unfit> {
+        Records::read(text.as_bytes())
+    }
+
+    #[test]
+    fn an_index_of_any_tool_is_read() {
+        let (a, b) = ("aA".repeat(32), "bb".repeat(32));
+        let text = format!(
+            r#"{{"info":{{"subdir":"noarch","base_url":"./"}},"packages":{{"a-1-0.tar.bz2":{{"sha256":"{a}","size":3,
+            "signature":{{"key":"MyKey","value":"AAEC"}},"attestations_sha256":"{b}"}},"old-1-0.tar.bz2":{{"md5":"x"}}}},
+            "packages.conda":{{"b-1-0.conda":{{"sha256":"{b}","signature":{{"key":"MyKey"}}}},
+            "c-1-0.conda":{{"sha256":"{b}","signature":{{"key":"../x","value":"AAEC"}}}}}},
+            "v3":{{"conda":{{"d-1-0":{{"sha256":"{b}"}}}}}},"removed":[],"repodata_version":1}}"#
+        );
+        let records = read(&text).unwrap().entries;
+        assert_eq!(records.len(), 4);
+        let a = &records["a-1-0.tar.bz2"];
+        assert_eq!((a.sha256, a.size), ([0xaa; 32], Some(3)));
+        assert_eq!(a.attestations, Some([0xbb; 32]));
+        assert!(matches!(&a.signature, Claim::Held(it) if it.value == [0, 1, 2]));
+        assert_eq!(records["b-1-0.conda"].signature, Claim::Beside);
+        assert!(matches!(records["c-1-0.conda"].signature, Claim::Broken(_)));
+        assert_eq!(records["d-1-0.conda"].signature, Claim::Beside);
+        assert!(read("{}").unwrap().entries.is_empty());
+    }
+
+    #[test]
+    fn an_index_that_leads_past_the_gate_is_unfit() {
+        let (a, b) = ("aa".repeat(32), "bb".repeat(32));
+        for (text, says) in [
+            (
+                r#"{"info":{"base_url":"https://evil/x"}}"#.to_owned(),
+                "past the gate",
+            ),
+            (
+                r#"{"info":{"base_url":"../x"}}"#.to_owned(),
+                "past the gate",
+            ),
+            (
+                r#"{"v3":{"whl":{"a-1":{"url":"https://evil"}}}}"#.to_owned(),
+                "no conda package",
+            ),
+            (
+                r#"{"packages":{"../../loose/noarch/a-1-0.conda":{}}}"#.to_owned(),
+                "no file's name",
+            ),
+            (
+                r#"{"packages":{"a-1-0.conda":{"fn":"../a-1-0.conda"}}}"#.to_owned(),
+                "no file's name",
+            ),
+            (
+                format!(
+                    r#"{{"packages":{{"a-1-0.conda":{{"sha256":"{a}"}},"a-1-0.conda":{{"sha256":"{b}"}}}}}}"#
+                ),
+                "twice",
+            ),
+            ("{".to_owned(), "can't be read"),
+            ("{} {}".to_owned(), "can't be read"),
+            ("[]".to_owned(), "can't be read"),
+            ("{\"packages\":[1]}".to_owned(), "can't be read"),
+            (
+                format!(
+                    r#"{{"packages":{{"a-1-0.conda":{{"sha256":"{a}"}}}},"v3":{{"conda":{{"a-1-0":{{"sha256":"{b}"}}}}}}}}"#
+                ),
+                "twice",
+            ),
+        ] {
+            let unfit = read(&text).unwrap_err();
+            assert!(unfit.contains(says), "{text}: {unfit}");
+        }
+    }
+
+    #[test]
+    fn shards_lie_below_the_subdir() {
+        let folder = |base_url: &str, shards: &str| {
+            let info = [("base_url", base_url), ("shards_base_url", shards)];
+            let info = info.map(|(key, text)| (key.to_owned(), Json::String(text.to_owned())));
+            shards_folder(&ShardIndex {
+                info: Object::from(info),
+                shards: Default::default(),
+            })
+        };
+        assert_eq!(folder("", "./shards/").unwrap(), "shards/");
+        assert_eq!(folder("./", "a/b").unwrap(), "a/b/");
+        assert_eq!(folder("", "").unwrap(), "");
+        assert_eq!(folder("", "./").unwrap(), "");
+        for (base_url, shards) in [
+            ("https://evil", ""),
+            ("", "https://evil/"),
+            ("", "../x"),
+            ("", "/x"),
+            ("", "//evil/x"),
+        ] {
+            assert!(folder(base_url, shards).is_err(), "{base_url} {shards}");
+        }
+    }
+}
