@@ -131,7 +131,12 @@ impl HttpUpstream {
     }
 
     fn ask(&self, url: Url) -> Result<Option<Response>, UpstreamFault> {
-        let response = self.client.get(url).send();
+        let first = self.client.get(url.clone()).send();
+        let response = match first {
+            // A connection that was kept may end just as it is used again: that says nothing of the file.
+            Err(cause) if is_broken_off(&cause) => self.client.get(url).send(),
+            response => response,
+        };
         let response = response.map_err(|cause| self.fault_of(&cause))?;
         match response.status() {
             StatusCode::OK => Ok(Some(response)),
@@ -328,6 +333,11 @@ impl Clock {
         }
         Ok(())
     }
+}
+
+/// Whether a request went out, and the connection ended before an answer began.
+fn is_broken_off(cause: &reqwest::Error) -> bool {
+    cause.is_request() && !cause.is_connect() && !cause.is_timeout() && !cause.is_redirect()
 }
 
 /// Why a body broke off.

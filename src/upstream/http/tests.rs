@@ -72,7 +72,12 @@ fn a_file_is_asked_for_by_its_very_name() {
 
 #[test]
 fn credentials_are_sent_and_never_shown() {
-    let (url, heads) = server(|_, to| say(to, "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"));
+    let (url, heads) = server(|_, to| {
+        say(
+            to,
+            "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        )
+    });
     let secret = url.replace("http://", "http://me:p%40ss@") + "/t/tk-1/c";
     let upstream = open(&secret).unwrap();
     let error = fetch(upstream.as_ref(), "a", 9).unwrap_err();
@@ -102,9 +107,18 @@ fn credentials_are_sent_and_never_shown() {
 #[test]
 fn what_is_absent_and_what_fails() {
     let (url, _) = server(|head, to| match head.split(' ').nth(1).unwrap() {
-        "/404" => say(to, "HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno"),
-        "/410" => say(to, "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"),
-        "/503" => say(to, "HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n"),
+        "/404" => say(
+            to,
+            "HTTP/1.1 404 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
+        ),
+        "/410" => say(
+            to,
+            "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        ),
+        "/503" => say(
+            to,
+            "HTTP/1.1 503 Later\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        ),
         "/short" => say(
             to,
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nab",
