@@ -7,13 +7,14 @@ use super::Config;
 use super::attest::is_gone;
 use super::judge::{self, Evidence, Refusal, SigState, Verdict};
 use super::places::Places;
-use super::read::{Unread, vanished};
+use super::read::{Reading, Unread, vanished};
 use super::shelf::Shelf;
 use super::signing_key::{Keys, SigningKey};
 use crate::cache::{Attested, Checked, Facts, Remembered};
 use crate::channel::PackageFile;
 use crate::error::Error;
 use crate::keys::{KeyName, Keyring};
+use crate::package::Beside;
 use crate::progress::Progress;
 use crate::record::hex;
 use crate::repodata::PublishedRecord;
@@ -129,12 +130,29 @@ impl Examiner<'_> {
         }
     }
 
-    /// Opens a package, reads it once, and signs it where that is due.
+    /// Opens packages, reads each once, and signs those where that is due. `beside` lends a thread.
     ///
     /// # Errors
-    /// When no package could be signed, or the run is to stop.
-    pub fn read(&self, shelf: &Shelf<'_>, file: &PackageFile) -> Result<Examined, Error> {
-        let (stat, facts, warnings) = match self.facts(file) {
+    /// For each: when no package could be signed, or the run is to stop.
+    pub fn read(
+        &self,
+        packages: &[(&Shelf<'_>, &PackageFile)],
+        beside: &Beside,
+    ) -> Vec<Result<Examined, Error>> {
+        let files: Vec<_> = packages.iter().map(|(_, file)| *file).collect();
+        let readings = self.facts(&files, beside).into_iter();
+        let each = readings.zip(packages);
+        each.map(|(reading, (shelf, file))| self.examined(shelf, file, reading))
+            .collect()
+    }
+
+    fn examined(
+        &self,
+        shelf: &Shelf<'_>,
+        file: &PackageFile,
+        reading: Reading,
+    ) -> Result<Examined, Error> {
+        let (stat, facts, warnings) = match reading {
             Ok(read) => read,
             Err(Unread::Cancelled) => return Err(Error::Interrupted),
             Err(Unread::Refused(refusal)) => {

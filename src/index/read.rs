@@ -1,5 +1,5 @@
-//! The one reading of a package: its bytes, its digests and its metadata, from one open file that holds
-//! still. Owns invariant 1; must not know of signatures, nor of what was published.
+//! The one reading of packages: bytes, digests and metadata, each from one open file that holds still, some of them
+//! together. Owns invariant 1; must not know of signatures, nor of what was published.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use super::judge::Refusal;
 use crate::cache::Facts;
 use crate::channel::PackageFile;
 use crate::details::{Details, Sources};
-use crate::package::{self, Documents, PackageError, ReadOptions};
+use crate::package::{self, Beside, Documents, Named, Package, PackageError, ReadOptions};
 use crate::record::{Record, hex};
 use crate::storage::{Links, Stat};
 
@@ -28,25 +28,61 @@ pub(super) enum Unread {
     Refused(Refusal),
 }
 
+/// What was read of a package: the file's state, what is known of it now, and what an operator should know.
+pub(super) type Reading = Result<(Stat, Facts, Vec<String>), Unread>;
+
+/// A package that lies open.
+struct Opened<'f> {
+    file: &'f PackageFile,
+    path: String,
+    open: File,
+    stat: Stat,
+}
+
 impl Examiner<'_> {
-    /// The one reading of a package's bytes.
-    pub(super) fn facts(&self, file: &PackageFile) -> Result<(Stat, Facts, Vec<String>), Unread> {
-        let path = file.path();
-        let unreadable = |why: String| Unread::Refused(Refusal::Unreadable(why));
-        let (open, stat) = match self.places.source.open(&path, Links::Follow) {
-            Err(error) if error.is_absent() => return Err(Unread::Refused(vanished())),
-            opened => opened.map_err(|error| unreadable(error.to_string()))?,
-        };
+    /// The one reading of some packages' bytes, together. `beside` lends a thread.
+    pub(super) fn facts(&self, files: &[&PackageFile], beside: &Beside) -> Vec<Reading> {
+        let opened: Vec<_> = files.iter().map(|file| self.open(file)).collect();
+        let named = opened.iter().flatten().map(|one| Named {
+            file: &one.open,
+            name: &one.file.name,
+        });
         let options = ReadOptions {
             check_archives: self.config.check_archives,
             cancelled: self.cancelled,
             progress: &|count| self.progress.bytes(count),
         };
-        let package = match package::read(&open, &file.name, &options) {
+        let read = package::read_together(&named.collect::<Vec<_>>(), &options, beside);
+        let mut read = read.into_iter();
+        let each = |opened: Result<Opened<'_>, Unread>| {
+            let opened = opened?;
+            let package = read.next().unwrap_or(Err(PackageError::Cancelled));
+            self.facts_of(&opened, package)
+        };
+        opened.into_iter().map(each).collect()
+    }
+
+    fn open<'f>(&self, file: &'f PackageFile) -> Result<Opened<'f>, Unread> {
+        let path = file.path();
+        match self.places.source.open(&path, Links::Follow) {
+            Err(error) if error.is_absent() => Err(Unread::Refused(vanished())),
+            Err(error) => Err(unreadable(error.to_string())),
+            Ok((open, stat)) => Ok(Opened {
+                file,
+                path,
+                open,
+                stat,
+            }),
+        }
+    }
+
+    fn facts_of(&self, opened: &Opened<'_>, package: Result<Package, PackageError>) -> Reading {
+        let Opened { file, path, .. } = opened;
+        let package = match package {
             Err(PackageError::Cancelled) => return Err(Unread::Cancelled),
             read => read.map_err(|error| unreadable(error.to_string()))?,
         };
-        self.hold_still(&path, &open, &stat)?;
+        self.hold_still(path, &opened.open, &opened.stat)?;
         let digests = package.digests;
         let (sha256, md5) = (hex(&digests.sha256), hex(&digests.md5));
         let (record, claims) = Record::new(&package.index_json, &sha256, &md5, digests.size)
@@ -67,7 +103,7 @@ impl Examiner<'_> {
             mismatch: claims.mismatch(file.stem(), file.subdir.as_str()),
             decoded: self.config.check_archives,
         };
-        Ok((stat, facts, warnings))
+        Ok((opened.stat, facts, warnings))
     }
 
     /// Makes sure that the file that was read is whole and still the one of that name. Where it changed
@@ -89,6 +125,10 @@ impl Examiner<'_> {
             _ => Err(unsteady("it was replaced while it was read")),
         }
     }
+}
+
+fn unreadable(why: String) -> Unread {
+    Unread::Refused(Refusal::Unreadable(why))
 }
 
 fn details(documents: &Documents) -> Result<(Details, Vec<String>), String> {

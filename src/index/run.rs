@@ -13,12 +13,25 @@ use super::examine::{Examined, Examiner, Surveyed};
 use super::shelf::Shelf;
 use crate::channel::PackageFile;
 use crate::error::Error;
+use crate::package::{Elsewhere, Here};
+
+/// The most packages that a thread reads side by side: what the widest vector units take.
+const TOGETHER: usize = 16;
+/// The most packages that all threads have open.
+const OPEN: usize = 128;
 
 /// A package that has to be read.
 struct Job<'a> {
     shelf: usize,
     file: &'a PackageFile,
     size: u64,
+}
+
+impl Job<'_> {
+    /// The size to the power of two. Only packages of one class are read together, since all take as long as the largest.
+    fn class(&self) -> Option<u32> {
+        self.size.checked_ilog2()
+    }
 }
 
 /// The parallel part.
@@ -71,8 +84,7 @@ impl<'a> Run<'a> {
             }
         }
         // By size to the power of two: within it by name, which is the cache's order.
-        let class = |job: &Job<'_>| job.size.checked_ilog2();
-        jobs.sort_by(|a, b| class(b).cmp(&class(a)).then_with(|| a.file.cmp(b.file)));
+        jobs.sort_by(|a, b| b.class().cmp(&a.class()).then_with(|| a.file.cmp(b.file)));
         (settled, jobs)
     }
 
@@ -84,18 +96,19 @@ impl<'a> Run<'a> {
         self.examiner
             .progress
             .start(u64::try_from(jobs.len()).unwrap_or(u64::MAX), bytes);
-        let next = AtomicUsize::new(0);
+        let (batches, next) = (self.batches(jobs), AtomicUsize::new(0));
         let key = || self.examiner.key.opened().map(|signer| signer.public_key());
         std::thread::scope(|scope| {
             let (sender, results) = sync_channel(1_024);
             scope.spawn(|| {
                 let sender = sender;
                 self.pool.broadcast(|_| {
-                    while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let result = self.read(job);
-                        let last = result.is_err();
-                        if sender.send(result).is_err() || last {
-                            break;
+                    while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        for result in self.read(batch) {
+                            let last = result.is_err();
+                            if sender.send(result).is_err() || last {
+                                return;
+                            }
                         }
                     }
                 });
@@ -113,13 +126,40 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn read(&self, job: &Job<'_>) -> Result<Examined, Error> {
-        if self.examiner.cancelled.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
+    /// Jobs that one thread does together: as many as pay, but so few at a class's end that no thread is left without.
+    fn batches<'j>(&self, jobs: &'j [Job<'a>]) -> Vec<&'j [Job<'a>]> {
+        let threads = self.pool.current_num_threads().max(1);
+        let most = OPEN.div_ceil(threads).min(TOGETHER);
+        let mut batches = Vec::new();
+        for mut class in jobs.chunk_by(|a, b| a.class() == b.class()) {
+            while let Some((batch, rest)) =
+                class.split_at_checked(class.len().div_ceil(threads).clamp(1, most))
+            {
+                batches.push(batch);
+                class = rest;
+            }
         }
-        let shelf = self.shelves.get(job.shelf).ok_or(Error::Interrupted)?;
-        let examined = self.examiner.read(shelf, job.file);
-        self.examiner.progress.package();
+        batches
+    }
+
+    fn read(&self, batch: &[Job<'_>]) -> Vec<Result<Examined, Error>> {
+        if self.examiner.cancelled.load(Ordering::Relaxed) {
+            return vec![Err(Error::Interrupted)];
+        }
+        let packages: Vec<_> = batch
+            .iter()
+            .filter_map(|job| Some((self.shelves.get(job.shelf)?, job.file)))
+            .collect();
+        let examined = self.examiner.read(&packages, &beside);
+        batch.iter().for_each(|_| self.examiner.progress.package());
         examined
     }
+}
+
+/// A thread more for one package, because the pool's are busy with others or wait for work.
+fn beside(elsewhere: Elsewhere<'_>, here: Here<'_>) {
+    std::thread::scope(|scope| {
+        scope.spawn(elsewhere);
+        here();
+    });
 }

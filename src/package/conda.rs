@@ -50,9 +50,19 @@ pub(super) fn search<F: ReadAt + ?Sized>(
     let members = zip::members(source.tail(), source.size())?;
     require_roles(&members, check, notes)?;
     compare_stems(&members, stem, notes);
+    if !check {
+        source.keep_from(behind_the_largest(&members))?;
+    }
     let mut search = Search::new(check, source.cancelled());
     read_members(source, &members, &mut search)?;
     search.finish()
+}
+
+/// Where in the file what follows the largest member's data begins, or a little before: a data descriptor, and the members
+/// behind it. The largest is the one that is not decoded.
+fn behind_the_largest(members: &[ZipMember]) -> u64 {
+    let largest = members.iter().max_by_key(|member| member.size);
+    largest.map_or(u64::MAX, ZipMember::data_end)
 }
 
 /// Reads all members, in the order in which they stand in the file, to their ends.

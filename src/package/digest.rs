@@ -1,9 +1,12 @@
 //! The digests of a file, fed piece by piece. Owns which digests there are and the order in which bytes reach
 //! them; must not know where the bytes come from.
 
+mod lanes;
+
 use std::fmt;
 
-use md5::Md5;
+pub(super) use lanes::{Lanes, Piece};
+use md5_many::Md5State;
 use sha2::{Digest, Sha256};
 
 /// Bytes that both digests take before either takes more: small enough to stay in a core's cache.
@@ -47,6 +50,10 @@ pub struct Hasher {
     size: u64,
 }
 
+/// An MD5 in the making: the part of a [`Hasher`] that another thread may take over for a while.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Md5(Md5State);
+
 impl Hasher {
     /// Takes the bytes that follow those taken before.
     pub fn update(&mut self, bytes: &[u8]) {
@@ -54,6 +61,26 @@ impl Hasher {
             self.sha256.update(step);
             self.md5.update(step);
         }
+        self.count(bytes);
+    }
+
+    /// How many bytes were taken.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Takes bytes into everything but the MD5, which somebody else gives the same bytes.
+    pub(super) fn update_but_md5(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.count(bytes);
+    }
+
+    /// The MD5, to be fed elsewhere.
+    pub(super) fn md5(&mut self) -> &mut Md5 {
+        &mut self.md5
+    }
+
+    fn count(&mut self, bytes: &[u8]) {
         self.size = self.size.saturating_add(bytes.len() as u64);
     }
 
@@ -61,9 +88,21 @@ impl Hasher {
     pub fn finish(self) -> Digests {
         Digests {
             sha256: self.sha256.finalize().into(),
-            md5: self.md5.finalize().into(),
+            md5: self.md5.0.finalize(),
             size: self.size,
         }
+    }
+}
+
+impl Md5 {
+    /// Takes the bytes that follow those taken before.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// How many bytes were taken.
+    pub(super) fn size(&self) -> u64 {
+        self.0.bytes_hashed()
     }
 }
 

@@ -18,8 +18,10 @@ const INDEX_CAP: u64 = 16 * MIB;
 const INFO_CAP: u64 = 64 * MIB;
 /// The most members that are held against each other, at 9 to 18 bytes each.
 const MEMBERS_CAP: usize = 1_000_000;
-/// How much is decoded at a time.
+/// How much is decoded at a time, where all of it is.
 pub(super) const DECODED_CHUNK: usize = 64 * 1024;
+/// How much is decoded at a time on the way to `index.json`: bzip2 gives back no more of its block than it is asked for.
+const SEARCHED_CHUNK: usize = 4 * 1024;
 
 /// Which part of a package a tar stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +91,11 @@ impl<'a> Search<'a> {
             left: cap,
             cap,
         };
-        let mut members = Members::new(BufReader::with_capacity(DECODED_CHUNK, capped));
+        let chunk = match self.check {
+            true => DECODED_CHUNK,
+            false => SEARCHED_CHUNK,
+        };
+        let mut members = Members::new(BufReader::with_capacity(chunk, capped));
         while let Some(member) = members.next()? {
             let name = Name::of(&member.path);
             if self.check {

@@ -18,6 +18,7 @@ mod tar_bz2;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod together;
 mod zip;
 
 use std::ffi::OsStr;
@@ -30,6 +31,7 @@ pub use documents::Documents;
 pub use error::PackageError;
 pub use files::{FileCaps, files};
 use source::{ReadAt, Source};
+pub use together::{Beside, Elsewhere, Here};
 
 /// The two archive formats of CEP 35.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -170,6 +172,38 @@ pub fn read(
     read_from(file, regular_size(file)?, file_name, options)
 }
 
+/// A file to be read, and its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// The open file.
+    pub file: &'a File,
+    /// Its name, which tells the format.
+    pub name: &'a str,
+}
+
+/// Reads packages as [`read`] does each of them, at far less cost: many are hashed side by side, and a large one that is
+/// alone by two threads. Up to 16 at a time are worth it; of each, at most 1 MiB and a piece are held. What is wrong
+/// with one does not touch the others.
+///
+/// # Errors
+/// As [`read`], for each package.
+pub fn read_together(
+    files: &[Named<'_>],
+    options: &ReadOptions<'_>,
+    beside: &Beside,
+) -> Vec<Result<Package, PackageError>> {
+    let sizes: Vec<_> = files.iter().map(|one| regular_size(one.file)).collect();
+    let sized = files.iter().zip(&sizes);
+    let regular: Vec<_> = sized
+        .filter_map(|(one, size)| Some((one.file, *size.as_ref().ok()?, one.name)))
+        .collect();
+    let mut read = read_together_from(&regular, options, beside).into_iter();
+    let each = |size: Result<u64, PackageError>| {
+        size.and_then(|_| read.next().unwrap_or(Err(PackageError::Cancelled)))
+    };
+    sizes.into_iter().map(each).collect()
+}
+
 /// Reads a package that is in memory, as [`read`] does.
 ///
 /// # Errors
@@ -205,6 +239,63 @@ fn read_from<F: ReadAt + ?Sized>(
     file_name: &str,
     options: &ReadOptions<'_>,
 ) -> Result<Package, PackageError> {
+    let looked = look_into(file, size, file_name, options)?;
+    let digests = looked.source.finish()?;
+    Ok(looked.inside.with(digests))
+}
+
+fn read_together_from<F: ReadAt + ?Sized>(
+    files: &[(&F, u64, &str)],
+    options: &ReadOptions<'_>,
+    beside: &Beside,
+) -> Vec<Result<Package, PackageError>> {
+    let (mut insides, mut sources) = (Vec::new(), Vec::new());
+    for (file, size, file_name) in files {
+        insides.push(look_into(*file, *size, file_name, options).map(|looked| {
+            sources.push(looked.source);
+            looked.inside
+        }));
+    }
+    let mut digests = together::finish(sources, beside).into_iter();
+    let complete = |inside: Result<Inside, PackageError>| {
+        let inside = inside?;
+        // There is one for each that could be looked into.
+        let digests = digests.next().ok_or(PackageError::Cancelled)??;
+        Ok(inside.with(digests))
+    };
+    insides.into_iter().map(complete).collect()
+}
+
+/// What stands in a package.
+struct Inside {
+    index_json: Vec<u8>,
+    documents: Documents,
+    notes: Vec<Note>,
+}
+
+impl Inside {
+    fn with(self, digests: Digests) -> Package {
+        Package {
+            digests,
+            index_json: self.index_json,
+            documents: self.documents,
+            notes: self.notes,
+        }
+    }
+}
+
+/// A package that was looked into, and of which the rest has yet to be hashed.
+struct Looked<'a, F: ?Sized> {
+    source: Source<'a, F>,
+    inside: Inside,
+}
+
+fn look_into<'a, F: ReadAt + ?Sized>(
+    file: &'a F,
+    size: u64,
+    file_name: &str,
+    options: &ReadOptions<'a>,
+) -> Result<Looked<'a, F>, PackageError> {
     let format = Format::of(file_name).ok_or(PackageError::NotAPackageName)?;
     if size == 0 {
         return Err(PackageError::Empty);
@@ -218,10 +309,10 @@ fn read_from<F: ReadAt + ?Sized>(
     };
     let (documents, odd) = collected.finish();
     notes.extend(odd);
-    Ok(Package {
-        digests: source.finish()?,
+    let inside = Inside {
         index_json,
         documents,
         notes,
-    })
+    };
+    Ok(Looked { source, inside })
 }

@@ -17,6 +17,8 @@ use super::error::{ZipFlaw, show};
 
 const LOCAL: u32 = 0x0403_4b50;
 const DESCRIPTOR: u32 = 0x0807_4b50;
+/// In bytes: its signature, the CRC-32, and two sizes of 64 bits.
+const LONGEST_DESCRIPTOR: u64 = 24;
 const CENTRAL: u32 = 0x0201_4b50;
 
 const FLAG_DESCRIPTOR: u16 = 1 << 3;
@@ -35,6 +37,13 @@ pub(super) struct ZipMember {
     start: u64,
     /// Where what follows it stands: the next member or the directory.
     end: u64,
+}
+
+impl ZipMember {
+    /// The first place at which its data can end: a data descriptor may stand between them and what follows.
+    pub(super) fn data_end(&self) -> u64 {
+        self.end.saturating_sub(LONGEST_DESCRIPTOR)
+    }
 }
 
 /// The members in the order in which they stand in the file, without a gap from its first byte to the directory.
