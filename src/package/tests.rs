@@ -827,6 +827,46 @@ fn each_byte_is_read_once_and_hashed() {
 }
 
 #[test]
+fn packages_that_are_read_together_are_what_each_is_alone() {
+    let mut all = large();
+    all.push((CONDA, Zip::package().bytes()));
+    all.push((CONDA, b"no package".to_vec()));
+    all.push((BZ2, Tar::package().bz2()));
+    all.push((BZ2, Tar::package().bz2()[..100].to_vec()));
+    all.extend(large());
+    // An info part that is larger than what is kept of every file's end.
+    let licence = Tar::info().file("info/licence", &noise(300_000, 5)).zst();
+    let pkg = Tar::default().file("lib/big", &noise(2_000_000, 6)).zst();
+    let wide = Zip::package().change(1, |m| m.data = pkg);
+    all.push((CONDA, wide.change(2, |m| m.data = licence).bytes()));
+    for check in [false, true] {
+        let files: Vec<Counting> = all
+            .iter()
+            .map(|(_, bytes)| Counting::new(bytes.clone()))
+            .collect();
+        let named = files.iter().zip(&all);
+        let named: Vec<_> = named
+            .map(|(file, (name, bytes))| (file, bytes.len() as u64, *name))
+            .collect();
+        let beside = |elsewhere: Elsewhere<'_>, here: Here<'_>| {
+            elsewhere();
+            here();
+        };
+        let together = with_options(check, |options| {
+            read_together_from(&named, options, &beside)
+        });
+        assert_eq!(together.len(), all.len());
+        for ((found, (name, bytes)), file) in together.into_iter().zip(&all).zip(&files) {
+            let alone = read(bytes, name, check);
+            assert_eq!(format!("{found:?}"), format!("{alone:?}"), "{name}");
+            let reads = file.reads.lock().unwrap();
+            assert!(reads.iter().all(|times| *times <= 1), "{name}");
+            assert!(found.is_err() || reads.iter().all(|times| *times == 1));
+        }
+    }
+}
+
+#[test]
 fn cuts_of_large_packages_are_refused() {
     for (name, bytes) in large() {
         for length in (1..bytes.len()).step_by(199_999) {

@@ -99,3 +99,166 @@ fn take_all(md5: &mut Md5, pieces: Receiver<Vec<u8>>, used: Sender<Vec<u8>>) {
         let _ = used.send(piece);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::super::testing::{Counting, noise, with_options};
+    use super::super::{Hasher, ReadAt, ReadOptions};
+    use super::*;
+
+    fn beside(elsewhere: Elsewhere<'_>, here: Here<'_>) {
+        std::thread::scope(|scope| {
+            scope.spawn(elsewhere);
+            here();
+        });
+    }
+
+    fn digests(bytes: &[u8]) -> Digests {
+        let mut hasher = Hasher::default();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// A file that fails, or is changed, at some place.
+    struct Flawed {
+        bytes: Vec<u8>,
+        fails_at: u64,
+    }
+
+    impl ReadAt for Flawed {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            if offset >= self.fails_at && offset < self.bytes.len() as u64 {
+                return Err(io::Error::other("the disk is broken"));
+            }
+            self.bytes.as_slice().read_at(buffer, offset)
+        }
+    }
+
+    #[test]
+    fn files_of_any_sizes_side_by_side() {
+        let sizes = [
+            0, 1, 63, 64, 65, 16_384, 16_385, 100_000, 1_048_576, 1_048_577, 3_000_001,
+        ];
+        let files: Vec<Counting> = sizes
+            .iter()
+            .map(|size| Counting::new(noise(*size, *size as u64)))
+            .collect();
+        with_options(false, |options| {
+            for tail in [false, true] {
+                let sources = files.iter().map(|file| {
+                    let size = file.bytes.len() as u64;
+                    match tail {
+                        true => Source::with_tail(file, size, options).unwrap(),
+                        false => Source::streaming(file, size, options),
+                    }
+                });
+                let found = finish(sources.collect(), &beside);
+                for (file, found) in files.iter().zip(found) {
+                    assert_eq!(found.unwrap(), digests(&file.bytes));
+                    let mut reads = file.reads.lock().unwrap();
+                    assert!(reads.iter().all(|times| *times == 1));
+                    reads.fill(0);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn two_threads_give_what_one_gives() {
+        let file = Counting::new(noise(WORTH_A_THREAD as usize + 12_345, 7));
+        let size = file.bytes.len() as u64;
+        let told = AtomicU64::new(0);
+        let cancelled = AtomicBool::new(false);
+        let options = ReadOptions {
+            check_archives: false,
+            cancelled: &cancelled,
+            progress: &|count| {
+                told.fetch_add(count, Ordering::Relaxed);
+            },
+        };
+        let mut source = Source::with_tail(&file, size, &options).unwrap();
+        // A part is looked into, and most of it passed over to the kept end.
+        source.skip(100_000).unwrap();
+        source.skip(size - 100_000 - 1_000).unwrap();
+        assert_eq!(source.peek().unwrap(), &file.bytes[size as usize - 1_000..]);
+        let found = finish(vec![source], &beside).remove(0).unwrap();
+        assert_eq!(found, digests(&file.bytes));
+        assert_eq!(told.load(Ordering::Relaxed), size);
+        assert!(file.reads.lock().unwrap().iter().all(|times| *times == 1));
+        // Whoever lends no thread gets an error, not another digest.
+        let alone = Source::streaming(&file, size, &options);
+        let lost = finish(vec![alone], &|elsewhere, here| {
+            drop(elsewhere);
+            here();
+        });
+        assert!(matches!(lost[..], [Err(PackageError::Read { .. })]));
+    }
+
+    #[test]
+    fn what_goes_wrong_with_one_does_not_touch_the_others() {
+        let bytes = noise(2_000_000, 3);
+        let size = bytes.len() as u64;
+        let file = |fails_at, length| Flawed {
+            bytes: bytes[..length].to_vec(),
+            fails_at,
+        };
+        let files = [
+            file(u64::MAX, 2_000_000),
+            file(900_000, 2_000_000),
+            file(u64::MAX, 1_500_000),
+            file(u64::MAX, 2_000_000),
+        ];
+        with_options(false, |options| {
+            let sources = files
+                .iter()
+                .map(|file| Source::streaming(file, size, options));
+            let found = finish(sources.collect(), &beside);
+            let [Ok(first), Err(broken), Err(short), Ok(last)] = &found[..] else {
+                panic!("{found:?}");
+            };
+            assert_eq!([*first, *last], [digests(&bytes); 2]);
+            assert!(matches!(broken, PackageError::Read { offset, .. } if *offset >= 900_000));
+            assert!(matches!(short, PackageError::Changed { .. }), "{short:?}");
+            let grown = Source::streaming(&files[0], size - 1, options);
+            let found = finish(vec![grown], &beside);
+            assert!(matches!(found[..], [Err(PackageError::Changed { .. })]));
+        });
+        let large = Flawed {
+            bytes: noise(WORTH_A_THREAD as usize + 1, 5),
+            fails_at: WORTH_A_THREAD / 2,
+        };
+        with_options(false, |options| {
+            let source = Source::streaming(&large, WORTH_A_THREAD + 1, options);
+            let found = finish(vec![source], &beside);
+            assert!(matches!(found[..], [Err(PackageError::Read { .. })]));
+        });
+    }
+
+    #[test]
+    fn cancelling_stops_one_and_many() {
+        let bytes = noise(WORTH_A_THREAD as usize, 9);
+        let size = bytes.len() as u64;
+        for files in [1, 3] {
+            let cancelled = AtomicBool::new(false);
+            let told = AtomicU64::new(0);
+            let options = ReadOptions {
+                check_archives: false,
+                cancelled: &cancelled,
+                progress: &|count| {
+                    if told.fetch_add(count, Ordering::Relaxed) > size / 2 {
+                        cancelled.store(true, Ordering::Relaxed);
+                    }
+                },
+            };
+            let sources = (0..files).map(|_| Source::streaming(&bytes[..], size, &options));
+            let found = finish(sources.collect(), &beside);
+            assert_eq!(found.len(), files);
+            let stopped = |one: &Result<Digests, _>| matches!(one, Err(PackageError::Cancelled));
+            assert!(found.iter().all(stopped));
+            assert!(told.load(Ordering::Relaxed) < size);
+        }
+    }
+}
