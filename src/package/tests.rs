@@ -867,6 +867,29 @@ fn packages_that_are_read_together_are_what_each_is_alone() {
 }
 
 #[test]
+fn blocks_may_be_larger_than_short_files_have_them() {
+    // In a first block, and in one that comes after much was taken out of others.
+    let text = b"the same again and again, ".repeat(30_000);
+    let first = Tar::default()
+        .file("lib/text", &text)
+        .file("info/index.json", INDEX)
+        .bz2();
+    let later = Tar::default()
+        .file("info/recipe/meta.yaml", b"package: {}")
+        .file("info/text", &noise(20_000, 1))
+        .file("info/more", &text)
+        .file("info/again", &text)
+        .file("info/index.json", INDEX)
+        .bz2();
+    for bytes in [first, later] {
+        assert!(bytes.len() < 40_000, "{}", bytes.len());
+        let package = read(&bytes, BZ2, false).unwrap();
+        assert_eq!(package, read(&bytes, BZ2, true).unwrap());
+        assert_eq!(package.index_json, INDEX);
+    }
+}
+
+#[test]
 fn cuts_of_large_packages_are_refused() {
     for (name, bytes) in large() {
         for length in (1..bytes.len()).step_by(199_999) {
