@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{Digest as AwsDigest, SHA256};
 use aws_lc_rs::signature::{RSA_PSS_SHA256, RsaKeyPair};
 use bzip2::read::BzDecoder;
 use md5::Md5;
+use rayon::prelude::*;
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey};
 use sha2::{Digest, Sha256};
 
@@ -23,10 +24,25 @@ const STEP: usize = 64 * 1024;
 /// What is done with each file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Work {
+    /// Which digests are computed.
+    pub digests: Digests,
     /// Sign its SHA-256 with a 2048-bit key through AWS-LC, without verifying or writing anything.
     pub sign: bool,
-    /// Decode a `.tar.bz2` up to the first member outside `info/`: nobody sees its metadata for less.
+    /// Decode a `.tar.bz2` up to the first member outside `info/`, which takes its first block: nobody sees its
+    /// metadata for less.
     pub metadata: bool,
+}
+
+/// Digests of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Digests {
+    /// SHA-256 and MD5, which an index holds.
+    #[default]
+    Both,
+    /// SHA-256 alone.
+    Sha256,
+    /// MD5 alone.
+    Md5,
 }
 
 /// What was done.
@@ -68,16 +84,21 @@ fn one(path: &Path, work: Work, key: Option<&RsaKeyPair>, buffer: &mut [u8]) -> 
             break;
         }
         for step in buffer[..count].chunks(STEP) {
-            sha256.update(step);
-            md5.update(step);
+            if work.digests != Digests::Md5 {
+                sha256.update(step);
+            }
+            if work.digests != Digests::Sha256 {
+                md5.update(step);
+            }
         }
         bytes += count as u64;
     }
     std::hint::black_box(md5.finalize());
+    let digest = std::hint::black_box(sha256.finalize());
     if work.metadata && path.extension().is_some_and(|extension| extension == "bz2") {
         decode_info(path)?;
     }
-    key.map_or(Ok(()), |key| sign(key, &sha256.finalize().into()))?;
+    key.map_or(Ok(()), |key| sign(key, &digest.into()))?;
     Ok(bytes)
 }
 
@@ -92,7 +113,7 @@ fn decode_info(path: &Path) -> io::Result<()> {
 }
 
 /// Makes one signature and throws it away.
-pub fn sign(key: &RsaKeyPair, digest: &[u8; 32]) -> io::Result<()> {
+fn sign(key: &RsaKeyPair, digest: &[u8; 32]) -> io::Result<()> {
     let mut value = vec![0; key.public_modulus_len()];
     AwsDigest::import_less_safe(digest, &SHA256)
         .and_then(|digest| key.sign_digest(&RSA_PSS_SHA256, &digest, &mut value))
@@ -101,8 +122,21 @@ pub fn sign(key: &RsaKeyPair, digest: &[u8; 32]) -> io::Result<()> {
     Ok(())
 }
 
+/// Signs this many digests on all cores, and reads nothing.
+pub fn signatures(digests: usize) -> io::Result<Done> {
+    let key = key()?;
+    let digest = |number: usize| Sha256::digest(number.to_le_bytes()).into();
+    (0..digests)
+        .into_par_iter()
+        .try_for_each(|number| sign(&key, &digest(number)))?;
+    Ok(Done {
+        items: digests,
+        bytes: 0,
+    })
+}
+
 /// The key for tests.
-pub fn key() -> io::Result<RsaKeyPair> {
+fn key() -> io::Result<RsaKeyPair> {
     let der = rsa::RsaPrivateKey::from_pkcs1_pem(KEY).and_then(|key| key.to_pkcs1_der());
     let der = der.map_err(|error| io::Error::other(error.to_string()))?;
     RsaKeyPair::from_der(der.as_bytes()).map_err(|error| io::Error::other(error.to_string()))

@@ -13,9 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{CommandFactory, Parser};
-use rayon::prelude::*;
-use sha2::{Digest, Sha256};
+use clap::{CommandFactory, Parser, ValueEnum};
 
 // The name must not be that of the crate, which is `floor` too.
 #[path = "floor.rs"]
@@ -28,6 +26,9 @@ struct Options {
     /// Read every package in this channel, and compute its SHA-256 and MD5
     #[arg(long, value_name = "DIR")]
     channel: Option<PathBuf>,
+    /// The digests that are computed
+    #[arg(long, value_enum, default_value_t = Hash::Both)]
+    hash: Hash,
     /// Sign each package's SHA-256 with a 2048-bit key too
     #[arg(long)]
     sign: bool,
@@ -42,16 +43,32 @@ struct Options {
     bench: bool,
 }
 
+/// Which digests are computed.
+#[derive(Clone, Copy, ValueEnum)]
+enum Hash {
+    /// SHA-256 and MD5
+    Both,
+    /// SHA-256 alone
+    Sha256,
+    /// MD5 alone
+    Md5,
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let work = least::Work {
+        digests: match options.hash {
+            Hash::Both => least::Digests::Both,
+            Hash::Sha256 => least::Digests::Sha256,
+            Hash::Md5 => least::Digests::Md5,
+        },
         sign: options.sign,
         metadata: options.metadata,
     };
     let start = Instant::now();
     let done = match (&options.channel, options.digests) {
         (Some(channel), _) => least::files(channel, work),
-        (None, Some(digests)) => signatures(digests),
+        (None, Some(digests)) => least::signatures(digests),
         (None, None) => {
             println!("{}", Options::command().render_help());
             return ExitCode::SUCCESS;
@@ -73,17 +90,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Signs this many digests on all cores.
-fn signatures(digests: usize) -> std::io::Result<least::Done> {
-    let key = least::key()?;
-    let digest = |number: usize| Sha256::digest(number.to_le_bytes()).into();
-    (0..digests)
-        .into_par_iter()
-        .try_for_each(|number| least::sign(&key, &digest(number)))?;
-    Ok(least::Done {
-        items: digests,
-        bytes: 0,
-    })
 }

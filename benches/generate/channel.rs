@@ -1,6 +1,9 @@
-//! Makes a channel of any size, fast: each package has its own name, version, build and index.json, while
-//! what follows in it is one of a few shapes, compressed once. Whoever takes it in has `builder` and
-//! `splice` at the root of his crate.
+//! Makes a channel of any size, fast: each package has its own name, version, build and `info/`, while its
+//! payload is one of a few shapes, made once. Whoever takes it in has `builder` at the root of his crate.
+
+mod info;
+mod shape;
+pub mod splice;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,15 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 use serde_json::json;
 
-use crate::builder::archive::{self, TarMember};
-use crate::builder::zip::{ZipMember, zip_of};
-use crate::builder::{Format, METADATA_JSON, PackageSpec, Random};
-use crate::splice::Blocks;
+use crate::builder::{Format, PackageSpec, Random};
+use info::Info;
+use shape::{Shape, Wanted, ZSTD_LEVEL};
 
 /// How many bytes a payload unpacks to for each on disk: its bytes hold four bits of chance.
 const UNPACKED: f64 = 2.0;
-/// The zstd level; the reader's work hardly depends on it.
-const ZSTD_LEVEL: i32 = 3;
+/// Below this size a package has little in its `info/`.
+const LARGE_INFO: usize = 4_000;
 
 /// What channel to make.
 #[derive(Clone, Debug)]
@@ -47,11 +49,21 @@ pub struct Made {
     pub bytes: u64,
 }
 
+/// What a package is called, and what its metadata says of it.
+pub struct Identity {
+    name: String,
+    version: String,
+    build: String,
+    build_number: u64,
+    depends: Vec<String>,
+    subdir: String,
+    timestamp: u64,
+    seed: u64,
+}
+
 /// Makes the channel, in parallel; files of the same names are overwritten.
 pub fn make(plan: &Plan) -> std::io::Result<Made> {
-    for subdir in &plan.subdirs {
-        std::fs::create_dir_all(plan.out.join(subdir))?;
-    }
+    plan.make_folders()?;
     let shapes = Shapes::new(plan);
     let bytes = AtomicU64::new(0);
     (0..plan.packages)
@@ -63,11 +75,10 @@ pub fn make(plan: &Plan) -> std::io::Result<Made> {
                 let zstd = zstd
                     .as_mut()
                     .map_err(|error| std::io::Error::other(error.to_string()))?;
-                let format = plan.format(number);
-                let spec = plan.spec(number);
-                let package = shapes.package(&spec, format, plan.shape(number), zstd)?;
+                let (identity, format) = (plan.identity(number), plan.format(number));
+                let package = shapes.package(&identity, format, plan.shape(number), zstd)?;
                 bytes.fetch_add(package.len() as u64, Ordering::Relaxed);
-                std::fs::write(plan.out.join(spec.path_in_channel(format)), package)
+                std::fs::write(plan.out.join(identity.path(format)), package)
             },
         )?;
     Ok(Made {
@@ -77,6 +88,12 @@ pub fn make(plan: &Plan) -> std::io::Result<Made> {
 }
 
 impl Plan {
+    /// Makes the channel's folders.
+    pub fn make_folders(&self) -> std::io::Result<()> {
+        let folders = self.subdirs.iter().map(|subdir| self.out.join(subdir));
+        folders.into_iter().try_for_each(std::fs::create_dir_all)
+    }
+
     /// As many shapes as there are packages to use them, fewer where each is costly.
     fn shapes(&self) -> usize {
         let most = if self.size < 1_000_000 { 16 } else { 2 };
@@ -89,7 +106,7 @@ impl Plan {
     }
 
     /// Spreads the formats evenly.
-    fn format(&self, number: usize) -> Format {
+    pub fn format(&self, number: usize) -> Format {
         let condas_below = |count: usize| (count as f64 * self.conda_share) as usize;
         if condas_below(number + 1) > condas_below(number) {
             Format::Conda
@@ -98,13 +115,31 @@ impl Plan {
         }
     }
 
+    /// The formats that there are.
+    fn wanted(&self) -> Wanted {
+        let has = |format| (0..self.packages).any(|number| self.format(number) == format);
+        Wanted {
+            conda: has(Format::Conda),
+            tar_bz2: has(Format::TarBz2),
+        }
+    }
+
     fn name(&self, number: usize) -> String {
         format!("package-{:06}", number / self.per_name)
     }
 
+    /// What a package's `info/` says.
+    pub fn info<'a>(&self, identity: &'a Identity) -> Info<'a> {
+        Info {
+            identity,
+            large: self.size >= LARGE_INFO,
+        }
+    }
+
     /// Everything of a package that is its own.
-    fn spec(&self, number: usize) -> PackageSpec {
-        let mut random = Random::new(self.seed ^ (number as u64) << 20);
+    pub fn identity(&self, number: usize) -> Identity {
+        let seed = self.seed ^ (number as u64) << 20;
+        let mut random = Random::new(seed);
         let version = format!("{}.{}", number % self.per_name, random.below(20));
         let build_number = random.below(4);
         let build = format!("h{:07x}_{build_number}", random.below(1 << 28));
@@ -113,98 +148,88 @@ impl Plan {
             let other = random.below(self.packages as u64) as usize;
             depends.push(format!("{} >={}", self.name(other), random.below(10)));
         }
-        let day = random.below(4_000);
-        PackageSpec::new(&self.name(number), &version, &build)
-            .subdir(&self.subdirs[number / self.per_name % self.subdirs.len()])
-            .build_number(build_number)
-            .depends(depends)
-            .extra("license_family", json!("BSD"))
-            .extra("timestamp", json!(1_420_070_400_000 + day * 86_400_000))
+        Identity {
+            name: self.name(number),
+            version,
+            build,
+            build_number,
+            depends,
+            subdir: self.subdirs[number / self.per_name % self.subdirs.len()].clone(),
+            timestamp: 1_420_070_400_000 + random.below(4_000) * 86_400_000,
+            seed,
+        }
     }
 }
 
-/// What follows index.json in a package, ready to be put behind it.
-struct Shape {
-    /// For `.tar.bz2`: the other members of `info/`, the payload, the end of the tar.
-    blocks: Blocks,
-    /// For `.conda`: the other members of `info/`, the end of the tar; not compressed.
-    info_rest: Vec<u8>,
-    /// For `.conda`: the payload as `.tar.zst`.
-    payload: Vec<u8>,
+impl Identity {
+    fn spec(&self) -> PackageSpec {
+        PackageSpec::new(&self.name, &self.version, &self.build)
+            .subdir(&self.subdir)
+            .build_number(self.build_number)
+            .depends(&self.depends)
+            .extra("license_family", json!("BSD"))
+            .extra("timestamp", json!(self.timestamp))
+    }
+
+    /// Where the package lies in the channel.
+    pub fn path(&self, format: Format) -> String {
+        self.spec().path_in_channel(format)
+    }
+
+    /// Its `info/index.json`.
+    pub fn index_json(&self) -> Vec<u8> {
+        self.spec().index_bytes()
+    }
 }
 
-struct Shapes(Vec<Shape>);
+struct Shapes<'a> {
+    all: Vec<Shape>,
+    plan: &'a Plan,
+}
 
-impl Shapes {
-    fn new(plan: &Plan) -> Self {
+impl<'a> Shapes<'a> {
+    fn new(plan: &'a Plan) -> Self {
         let count = plan.shapes();
         let bare = Self::payload_free(plan);
         let shape = |at: usize| {
             let size = plan.size as f64 * (0.5 + (at as f64 + 0.5) / count as f64);
             let payload = ((size - bare).max(0.0) * UNPACKED) as usize;
-            let bytes = Random::new(plan.seed ^ (at as u64) << 40).bytes(payload, 4);
-            Shape::new(&PackageSpec::new(&format!("shape-{at}"), "1", "0").payload(bytes))
+            Shape::new(payload, plan.seed ^ (at as u64) << 40, plan.wanted())
         };
-        Self((0..count).into_par_iter().map(shape).collect())
+        Self {
+            all: (0..count).into_par_iter().map(shape).collect(),
+            plan,
+        }
     }
 
     /// The size on disk of a package that has no payload, on average over both formats.
-    fn payload_free(plan: &Plan) -> f64 {
-        let shapes = Self(vec![Shape::new(
-            &PackageSpec::new("shape-0", "1", "0").payload(""),
-        )]);
+    fn payload_free(plan: &'a Plan) -> f64 {
+        let shapes = Self {
+            all: vec![Shape::new(0, 0, plan.wanted())],
+            plan,
+        };
         let mut zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL).expect("a zstd level that exists");
         let size = |number: usize| {
-            let package = shapes.package(&plan.spec(number), plan.format(number), 0, &mut zstd);
+            let (identity, format) = (plan.identity(number), plan.format(number));
+            let package = shapes.package(&identity, format, 0, &mut zstd);
             package.map_or(0, |package| package.len())
         };
-        (0..16).map(size).sum::<usize>() as f64 / 16.0
+        let count = plan.packages.clamp(1, 16);
+        (0..count).map(size).sum::<usize>() as f64 / count as f64
     }
 
     fn package(
         &self,
-        spec: &PackageSpec,
+        identity: &Identity,
         format: Format,
         shape: usize,
         zstd: &mut zstd::bulk::Compressor<'_>,
     ) -> std::io::Result<Vec<u8>> {
-        let shape = &self.0[shape];
-        let mut info = Vec::new();
-        spec.index_member().append_to(&mut info);
-        if format == Format::TarBz2 {
-            return Ok(Blocks::of_few(&info).stream_with(&shape.blocks));
+        let shape = &self.all[shape];
+        let info = self.plan.info(identity).tar(shape.installed());
+        match format {
+            Format::TarBz2 => Ok(shape.tar_bz2(info)),
+            Format::Conda => shape.conda(info, &identity.spec().stem(), zstd),
         }
-        info.extend_from_slice(&shape.info_rest);
-        let info = zstd
-            .compress(&info)
-            .map_err(|error| std::io::Error::other(error.to_string()))?;
-        let stem = spec.stem();
-        Ok(zip_of(&[
-            ZipMember::stored("metadata.json", METADATA_JSON),
-            ZipMember::stored(format!("pkg-{stem}.tar.zst"), shape.payload.as_slice()),
-            ZipMember::stored(format!("info-{stem}.tar.zst"), info),
-        ]))
-    }
-}
-
-impl Shape {
-    fn new(spec: &PackageSpec) -> Self {
-        let (mut info_rest, mut payload) = (Vec::new(), Vec::new());
-        append_all(&mut info_rest, &spec.other_info_members());
-        append_all(&mut payload, &spec.payload_members());
-        archive::end_tar(&mut payload);
-        let blocks = Blocks::of(&[info_rest.as_slice(), payload.as_slice()].concat());
-        archive::end_tar(&mut info_rest);
-        Self {
-            blocks,
-            info_rest,
-            payload: archive::zstd(&payload, ZSTD_LEVEL),
-        }
-    }
-}
-
-fn append_all(tar: &mut Vec<u8>, members: &[TarMember]) {
-    for member in members {
-        member.append_to(tar);
     }
 }

@@ -18,8 +18,9 @@ use clap::{CommandFactory, Parser};
 
 #[path = "../../tests/support/builder.rs"]
 mod builder;
+#[path = "channel.rs"]
 mod channel;
-mod splice;
+mod records;
 
 /// Makes a conda channel of any size, the same for the same options.
 #[derive(Parser)]
@@ -51,6 +52,19 @@ struct Options {
     /// How many packages have the same name
     #[arg(long, value_name = "M", default_value_t = 5)]
     names: usize,
+    /// Make no packages, but empty files of their names, and a cache that knows them: for runs in which next to
+    /// nothing changed
+    #[arg(long, requires = "cache")]
+    records_only: bool,
+    /// That cache, for `sigindex --cache`
+    #[arg(long, value_name = "FILE", requires = "records_only")]
+    cache: Option<PathBuf>,
+    /// Let the cache know a signature of each, by a key of this folder
+    #[arg(long, value_name = "DIR", requires_all = ["records_only", "key"])]
+    keys_dir: Option<PathBuf>,
+    /// The key's name
+    #[arg(long, value_name = "NAME", requires = "keys_dir")]
+    key: Option<String>,
     /// What cargo adds of itself
     #[arg(long, hide = true)]
     bench: bool,
@@ -58,7 +72,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let Some(out) = options.out else {
+    let Some(out) = options.out.clone() else {
         println!("{}", Options::command().render_help());
         return ExitCode::SUCCESS;
     };
@@ -67,18 +81,14 @@ fn main() -> ExitCode {
         packages: options.packages,
         size: options.size,
         conda_share: options.conda_share.clamp(0.0, 1.0),
-        subdirs: options.subdirs,
+        subdirs: options.subdirs.clone(),
         seed: options.seed,
         per_name: options.names.max(1),
     };
     let start = Instant::now();
-    match channel::make(&plan) {
+    match make(&plan, &options) {
         Ok(made) => {
-            let seconds = start.elapsed().as_secs_f64();
-            println!(
-                "made {} packages, {} bytes, in {seconds:.2} s",
-                made.packages, made.bytes
-            );
+            println!("made {made} in {:.2} s", start.elapsed().as_secs_f64());
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -86,4 +96,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Makes what was asked for, and says what that is.
+fn make(plan: &channel::Plan, options: &Options) -> std::io::Result<String> {
+    let Some(cache) = &options.cache else {
+        let made = channel::make(plan)?;
+        return Ok(format!("{} packages, {} bytes,", made.packages, made.bytes));
+    };
+    let key = options.keys_dir.as_deref().zip(options.key.as_deref());
+    let key = key
+        .map(|(folder, name)| records::SignedBy::key_in(folder, name))
+        .transpose()?;
+    records::make(plan, cache, key.as_ref())?;
+    Ok(format!("{} records", plan.packages))
 }

@@ -11,8 +11,11 @@ const END: u64 = 0x1772_4538_5090;
 /// Magic and checksum, in bits.
 const END_BITS: usize = 48 + 32;
 const HEADER: &[u8] = b"BZh9";
-/// Bytes that surely fit one block of 900,000 even where the first coding makes 5 bytes of 4.
-const CHUNK: usize = 700_000;
+/// How many bytes stand in a block before its checksum (the digits of pi).
+const BLOCK_MAGIC: usize = 6;
+/// Bytes that fit one block of 900,000 although the first coding makes 5 bytes of each run of 4: in bytes of
+/// chance these are rare.
+const CHUNK: usize = 890_000;
 
 /// Some blocks: bits, the first of each byte being its highest; bits behind `length` are zero.
 #[derive(Clone, Default)]
@@ -26,10 +29,7 @@ pub struct Blocks {
 impl Blocks {
     /// Compresses bytes of any length, large ones by all threads.
     pub fn of(bytes: &[u8]) -> Self {
-        let blocks: Vec<_> = bytes
-            .par_chunks(CHUNK)
-            .map(|chunk| Self::one(chunk, 9))
-            .collect();
+        let blocks: Vec<_> = bytes.par_chunks(CHUNK).map(Self::of_one).collect();
         let mut all = Self::default();
         for block in &blocks {
             all.append(block);
@@ -37,21 +37,19 @@ impl Blocks {
         all
     }
 
-    /// Compresses a few bytes (up to 80,000) with the smallest tables, which is fastest.
-    pub fn of_few(bytes: &[u8]) -> Self {
-        assert!(bytes.len() <= 80_000, "too much for one small block");
+    /// Compresses what fits one block.
+    pub fn of_one(bytes: &[u8]) -> Self {
         if bytes.is_empty() {
-            Self::default()
-        } else {
-            Self::one(bytes, 1)
+            return Self::default();
         }
-    }
-
-    /// Takes the one block out of a stream that holds one.
-    fn one(bytes: &[u8], level: u32) -> Self {
+        // The level says no more than how large a block may be, and a lower one takes less memory to begin with.
+        let level = (bytes.len() / 80_000 + 1).min(9) as u32;
         let stream = archive::bz2(bytes, level);
         let (end_at, checksum) = find_end(&stream);
         let start = HEADER.len();
+        // The checksum of one block is the stream's too.
+        let first = &stream[start + BLOCK_MAGIC..][..4];
+        assert_eq!(first, checksum.to_be_bytes(), "too much for one block");
         let length = end_at - start * 8;
         let mut bits = stream[start..start + length.div_ceil(8)].to_vec();
         if let (Some(last), used @ 1..) = (bits.last_mut(), length % 8) {

@@ -96,6 +96,13 @@ fn header(name: &str, kind: EntryType, link: &str, size: u64) -> Header {
     header
 }
 
+/// The header of a plain file of any size, whose contents are put behind it by the caller.
+pub fn file_header(name: &str, size: u64) -> Vec<u8> {
+    header(name, EntryType::Regular, "", size)
+        .as_bytes()
+        .to_vec()
+}
+
 /// A whole tar of plain files.
 pub fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let members: Vec<_> = files

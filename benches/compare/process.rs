@@ -47,9 +47,9 @@ impl Gauge {
     pub fn about(&self) -> &'static str {
         match self {
             Gauge::GnuTime(_) => {
-                "peak memory: of the largest process, by the kernel, through GNU time"
+                "Peak memory: of the largest process, by the kernel, through GNU time"
             }
-            Gauge::Polling => "peak memory: VmHWM of the process alone, asked every millisecond",
+            Gauge::Polling => "Peak memory: VmHWM of the process alone, asked every millisecond",
         }
     }
 
@@ -86,9 +86,10 @@ impl Gauge {
         });
         let status = status?;
         if !status.success() {
+            let few = words.iter().take(16).map(String::as_str);
             return Err(io::Error::other(format!(
                 "`{}` ended with {status}",
-                words.join(" ")
+                few.collect::<Vec<_>>().join(" ")
             )));
         }
         let peak = match self {
