@@ -378,14 +378,15 @@ pub fn custom(channel: Channel) -> Setting {
 }
 
 impl Setting {
-    /// The same with a part of the packages, or of the bytes of the only one.
+    /// The same with a part of the packages, and smaller ones where that leaves hardly any.
     pub fn scaled(&self, scale: f64) -> Setting {
-        let part = |count: usize| ((count as f64 * scale).ceil() as usize).max(2);
         let mut channel = self.channel;
-        if channel.packages == 1 {
-            channel.size = part(channel.size);
+        let count = channel.packages as f64 * scale;
+        if count >= 2.0 {
+            channel.packages = count.ceil() as usize;
         } else {
-            channel.packages = part(channel.packages);
+            channel.packages = channel.packages.min(2);
+            channel.size = (channel.size as f64 * count / channel.packages as f64).ceil() as usize;
         }
         Setting {
             channel,
