@@ -1,6 +1,12 @@
 //! The documents invent nothing: every command of ours in them, in blocks and in the text, in unit files and in
-//! manifests, has flags and subcommands that the binary's own help knows.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! manifests, has flags and subcommands that the binary's own help knows; every benchmark has the options that its
+//! source has.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -175,6 +181,54 @@ fn this_test_sees_what_it_should() {
     ] {
         assert!(fault(wrong).is_some(), "{wrong}");
     }
+}
+
+/// The benchmarks that a document runs: the name of each, and the words behind `--`.
+fn benchmarks(text: &str) -> Vec<(String, Vec<String>)> {
+    let text = text.replace("\\\n", " ");
+    let found = text.split("cargo bench --bench ").skip(1).map(|rest| {
+        let line = rest.split(['\n', '`']).next().unwrap_or_default();
+        let line = line.split(" #").next().unwrap_or_default();
+        // What is quoted is another program's.
+        let ours: String = line.split('\'').step_by(2).collect();
+        let mut words = ours.split_whitespace().map(str::to_owned);
+        let name = words.next().unwrap_or_default();
+        (
+            name,
+            words.skip_while(|word| word != "--").skip(1).collect(),
+        )
+    });
+    found.collect()
+}
+
+#[test]
+fn every_benchmark_in_the_documents_is_one() {
+    let read = |path: &str| std::fs::read_to_string(Path::new(ROOT).join(path));
+    let mut seen = BTreeSet::new();
+    for (path, text) in documents() {
+        for (name, words) in benchmarks(&text) {
+            let main = read(&format!("benches/{name}/main.rs"));
+            let main = main.unwrap_or_else(|_| panic!("{path}: there is no benchmark {name}"));
+            for (at, word) in words.iter().enumerate() {
+                // An option is a field of the same name.
+                let field = word.strip_prefix("--").map(|flag| flag.replace('-', "_"));
+                let is_there = field.is_none_or(|field| main.contains(&format!("    {field}: ")));
+                assert!(is_there, "{path}: {name} has no {word}");
+                if word == "--rows" {
+                    let rows = read("benches/compare/rows.rs").unwrap();
+                    for row in words[at + 1].split(',').filter(|row| *row != "all") {
+                        assert!(
+                            rows.contains(&format!("key: \"{row}")),
+                            "{path}: no row {row}"
+                        );
+                    }
+                }
+            }
+            seen.insert(name);
+        }
+    }
+    let all = ["compare", "floor", "gate", "generate", "micro"];
+    assert!(all.iter().all(|name| seen.contains(*name)), "only {seen:?}");
 }
 
 /// What is in backticks in a line.
