@@ -1,8 +1,8 @@
 //! One process from outside: how long it ran, and the most memory that it held. Owns how both are measured;
 //! must not know what is run.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +53,7 @@ impl Gauge {
         }
     }
 
-    /// Runs a command to its end. What it prints is thrown away; a failure is an error.
+    /// Runs a command to its end. What it prints is thrown away; a failure is an error with its last words.
     pub fn run(&self, words: &[String]) -> io::Result<Cost> {
         let mut command = match self {
             Gauge::GnuTime(file) => {
@@ -67,10 +67,11 @@ impl Gauge {
                 command
             }
         };
+        let mut said = tempfile::tempfile()?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(said.try_clone()?);
         let start = Instant::now();
         let mut child = command.spawn()?;
         let (ended, peak) = (AtomicBool::new(false), child.id());
@@ -88,8 +89,9 @@ impl Gauge {
         if !status.success() {
             let few = words.iter().take(16).map(String::as_str);
             return Err(io::Error::other(format!(
-                "`{}` ended with {status}",
-                few.collect::<Vec<_>>().join(" ")
+                "`{}` ended with {status}: {}",
+                few.collect::<Vec<_>>().join(" "),
+                last_line(&mut said)
             )));
         }
         let peak = match self {
@@ -98,6 +100,17 @@ impl Gauge {
         };
         Ok(Cost { seconds, peak })
     }
+}
+
+/// The last line that says something.
+fn last_line(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().rfind(|line| !line.trim().is_empty());
+    read.map_or(String::new(), |_| {
+        line.unwrap_or_default().trim().to_owned()
+    })
 }
 
 fn poll(process: u32, ended: &AtomicBool) -> Option<u64> {
