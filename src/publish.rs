@@ -3,11 +3,16 @@
 
 pub mod signed;
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::sync::Arc;
 
 use crate::error::Error;
-use crate::repodata::IndexFile;
+use crate::repodata::{Content, HEAD_BYTES, IndexFile};
 use crate::storage::{Change, Links, Storage, StorageError};
+
+/// The bytes that are compared at once.
+const CHUNK: usize = 1 << 18;
 
 /// What has to be done so that a file stands as it should; `None` where it does already.
 ///
@@ -70,7 +75,7 @@ pub fn existing(storage: &dyn Storage, path: &str, cap: u64) -> Result<Existing,
     Ok(Existing::File(bytes))
 }
 
-fn unreadable(path: &str, cause: std::io::Error) -> StorageError {
+fn unreadable(path: &str, cause: io::Error) -> StorageError {
     StorageError::Io {
         path: path.to_owned(),
         operation: "read the index file that stands there",
@@ -82,7 +87,7 @@ fn unreadable(path: &str, cause: std::io::Error) -> StorageError {
 enum Standing {
     Absent,
     /// The content that is wanted, in these bytes.
-    Right(Vec<u8>),
+    Right(Arc<Vec<u8>>),
     /// A folder, which is nobody's index file.
     Folder,
     /// Other content, or a planted symbolic link or FIFO: replaced as such, never followed.
@@ -105,27 +110,98 @@ fn standing(storage: &dyn Storage, wanted: &IndexFile) -> Result<Standing, Error
     let Some(content) = &wanted.content else {
         return Ok(Standing::Wrong);
     };
-    // A file that can't be right by its size is not read at all.
-    if stat.size > content.largest() {
-        return Ok(Standing::Wrong);
-    }
+    let held = held(file, stat.size, content).map_err(|cause| unreadable(path, cause))?;
+    Ok(held.map_or(Standing::Wrong, Standing::Right))
+}
+
+/// The bytes of a file that holds the content that is wanted. One that can't be right by its size, or by what a twin
+/// says of itself at its beginning, is not read any further.
+fn held(mut file: File, size: u64, wanted: &Content) -> io::Result<Option<Arc<Vec<u8>>>> {
     let mut bytes = Vec::new();
-    let read = file.take(content.largest()).read_to_end(&mut bytes);
-    read.map_err(|cause| unreadable(path, cause))?;
-    Ok(if content.is_in(&bytes) {
-        Standing::Right(bytes)
-    } else {
-        Standing::Wrong
-    })
+    if let Content::Twin(..) = wanted {
+        let head = u64::try_from(HEAD_BYTES).unwrap_or_default();
+        (&mut file).take(head).read_to_end(&mut bytes)?;
+    }
+    if !wanted.may_be_in(size, &bytes) {
+        return Ok(None);
+    }
+    if let Content::Plain(plain) = wanted {
+        return Ok(is_same(file, plain)?.then(|| Arc::clone(plain)));
+    }
+    file.take(wanted.largest()).read_to_end(&mut bytes)?;
+    Ok(wanted.is_in(&bytes).then(|| Arc::new(bytes)))
+}
+
+/// Whether a file has exactly these bytes; it is never in memory as a whole.
+fn is_same(file: File, expected: &[u8]) -> io::Result<bool> {
+    let mut rest = expected;
+    let mut chunk = vec![0; CHUNK.min(expected.len().saturating_add(1))];
+    loop {
+        let count = (&file).read(&mut chunk)?;
+        if count == 0 {
+            return Ok(rest.is_empty());
+        }
+        match rest.split_at_checked(count) {
+            Some((head, tail)) if chunk.get(..count) == Some(head) => rest = tail,
+            _ => return Ok(false),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::repodata::{Codec, Content, Rank};
+    use crate::repodata::{Codec, Rank};
     use crate::storage::LocalStorage;
-    use std::sync::Arc;
+
+    #[test]
+    fn only_the_same_bytes_are_right() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let plain = Arc::new(b"repodata".repeat(100_000));
+        let twin = |level| Content::Twin(Codec::Zstd(level), Arc::clone(&plain));
+        let bzip2 = || Content::Twin(Codec::Bzip2, Arc::clone(&plain));
+        let other = Content::Twin(Codec::Zstd(3), Arc::new(b"repodat4".repeat(100_000)));
+        let shorter = Content::Twin(Codec::Zstd(3), Arc::new(plain[1..].to_vec()));
+        let is_right = |wanted: Content, there: &[u8]| {
+            std::fs::write(root.path().join("a"), there).unwrap();
+            let wanted = IndexFile {
+                rank: Rank::Kin,
+                path: "a".to_owned(),
+                content: Some(wanted),
+            };
+            match standing(&storage, &wanted).unwrap() {
+                Standing::Right(bytes) => {
+                    assert_eq!(*bytes, there);
+                    true
+                }
+                _ => false,
+            }
+        };
+        let wanted = || Content::Plain(Arc::clone(&plain));
+        assert!(is_right(wanted(), &plain));
+        assert!(is_right(Content::Plain(Arc::default()), b""));
+        for (at, bit) in [(0, 1), (plain.len() - 1, 1), (CHUNK, 1)] {
+            let mut flipped = plain.to_vec();
+            flipped[at] ^= bit;
+            assert!(!is_right(wanted(), &flipped), "{at}");
+        }
+        assert!(!is_right(wanted(), &plain[1..]));
+        assert!(!is_right(wanted(), &[&plain[..], b"x"].concat()));
+        assert!(is_right(twin(3), &twin(3).bytes().unwrap()));
+        assert!(is_right(twin(3), &twin(19).bytes().unwrap()));
+        assert!(is_right(bzip2(), &bzip2().bytes().unwrap()));
+        for wrong in [
+            &other.bytes().unwrap()[..],
+            &shorter.bytes().unwrap(),
+            b"",
+            b"x",
+        ] {
+            assert!(!is_right(twin(3), wrong));
+            assert!(!is_right(bzip2(), wrong));
+        }
+    }
 
     fn all(storage: &LocalStorage, files: &[IndexFile]) -> Result<Vec<Change>, Error> {
         let changes = files

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::Seek as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rayon::ThreadPool;
@@ -261,7 +262,10 @@ fn write(made: &[Made], tools: &mut Tools<'_>) -> Result<(), Error> {
         let folder = folders
             .entry(storage.root().to_owned())
             .or_insert((storage, Vec::new()));
-        let (path, content) = (name + sidecar::SUFFIX, made.signature.to_file_bytes());
+        let (path, content) = (
+            name + sidecar::SUFFIX,
+            Arc::new(made.signature.to_file_bytes()),
+        );
         folder.1.push(match made.replaces {
             true => Change::Write { path, content },
             false => Change::Create { path, content },

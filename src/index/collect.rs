@@ -1,6 +1,7 @@
 //! What the threads bring back. Owns the order in which it is made lasting: the signing log, the `.sig`
 //! files, then the cache, in batches, so that a crash keeps what was done. Judges nothing.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::examine::{Examined, Standing};
@@ -119,7 +120,7 @@ fn write_signatures(
             Some(known),
         ) = (&one.standing, &one.known)
         {
-            let (path, content) = (one.file.sig_path(), signature.to_file_bytes());
+            let (path, content) = (one.file.sig_path(), Arc::new(signature.to_file_bytes()));
             changes.push(match replaces {
                 true => Change::Write { path, content },
                 false => Change::Create { path, content },

@@ -3,6 +3,7 @@
 //! the files mean, nor who signs.
 
 use std::io::Read as _;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -90,11 +91,11 @@ pub fn laid_down(
     storage: &dyn Storage,
     name: &str,
     target: &Target,
-    content: Vec<u8>,
+    content: Arc<Vec<u8>>,
 ) -> Result<Option<(Rank, Change)>, Error> {
     let path = by_hash(name, &target.sha256);
     let change = match existing(storage, &path, target.length)? {
-        Existing::File(there) if there == content => return Ok(None),
+        Existing::File(there) if there == *content => return Ok(None),
         Existing::Absent => Change::Create { path, content },
         Existing::File(_) | Existing::Odd => Change::Write { path, content },
     };

@@ -116,6 +116,16 @@ impl Content {
         }
     }
 
+    /// Whether a file of this many bytes, which begins so, can hold this content: without reading all of it.
+    pub fn may_be_in(&self, size: u64, head: &[u8]) -> bool {
+        match self {
+            Content::Plain(plain) => u64::try_from(plain.len()) == Ok(size),
+            Content::Twin(codec, plain) => {
+                size <= self.largest() && codec.may_hold(head, plain.len())
+            }
+        }
+    }
+
     /// The most bytes that a file with this content can have.
     pub fn largest(&self) -> u64 {
         let (Content::Plain(plain) | Content::Twin(_, plain)) = self;
@@ -128,10 +138,10 @@ impl Content {
     ///
     /// # Errors
     /// When compression fails.
-    pub fn bytes(&self) -> Result<Vec<u8>, Error> {
+    pub fn bytes(&self) -> Result<Arc<Vec<u8>>, Error> {
         match self {
-            Content::Plain(plain) => Ok(plain.as_ref().clone()),
-            Content::Twin(codec, plain) => codec.compress(plain),
+            Content::Plain(plain) => Ok(Arc::clone(plain)),
+            Content::Twin(codec, plain) => codec.compress(plain).map(Arc::new),
         }
     }
 }

@@ -21,7 +21,7 @@ pub use current::{Current, Pins, current};
 pub use document::{Document, Listed};
 pub use file::{Content, IndexFile, Rank, with_twins};
 pub use published::{Published, PublishedRecord};
-pub use twin::Codec;
+pub use twin::{Codec, HEAD_BYTES};
 
 use crate::channel::SubdirName;
 

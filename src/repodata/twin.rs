@@ -10,6 +10,9 @@ use zstd::zstd_safe;
 
 use crate::error::Error;
 
+/// The most bytes that the header of a zstd frame takes (RFC 8878, 3.1.1.1), which says how much the frame holds.
+pub const HEAD_BYTES: usize = 18;
+
 /// Up to this many bytes a text is small.
 const SMALL: usize = 1 << 20;
 
@@ -52,13 +55,22 @@ impl Codec {
         })
     }
 
+    /// Whether what begins so can decompress to that many bytes, as far as its first [`HEAD_BYTES`] tell.
+    pub fn may_hold(self, head: &[u8], plain: usize) -> bool {
+        match self {
+            Codec::Zstd(_) => {
+                let size = zstd_safe::get_frame_content_size(head);
+                size.ok().flatten() == u64::try_from(plain).ok()
+            }
+            Codec::Bzip2 => true,
+        }
+    }
+
     /// Whether `existing` decompresses to exactly `plain`. Reads no further than `plain` is long.
     pub fn holds(self, existing: &[u8], plain: &[u8]) -> bool {
         match self {
             Codec::Zstd(_) => {
-                let size = zstd_safe::get_frame_content_size(existing);
-                let sized = size.ok().flatten() == u64::try_from(plain.len()).ok();
-                sized
+                self.may_hold(existing, plain.len())
                     && zstd::Decoder::with_buffer(existing)
                         .is_ok_and(|decoder| same(decoder, plain))
             }
@@ -116,6 +128,7 @@ mod tests {
                 assert!(codec.holds(&twin, plain));
                 assert!(!codec.holds(&twin, &[plain, b"x"].concat()));
                 assert!(!codec.holds(&twin[..twin.len() - 3], plain) || plain.is_empty());
+                assert!(codec.may_hold(&twin[..twin.len().min(HEAD_BYTES)], plain.len()));
                 assert!(!codec.holds(b"", b"x"));
                 assert!(!codec.holds(b"text", plain));
             }

@@ -8,6 +8,7 @@ mod lock;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 pub use batch::{is_left_over, is_own_temporary};
 pub use local::LocalStorage;
@@ -134,15 +135,15 @@ pub enum Change {
     Write {
         /// Where.
         path: String,
-        /// The whole content.
-        content: Vec<u8>,
+        /// The whole content, shared with whoever made it: an index file can have a hundred megabytes.
+        content: Arc<Vec<u8>>,
     },
     /// Puts a file where none stands; one that stands there already is left as it is, without an error.
     Create {
         /// Where.
         path: String,
-        /// The whole content.
-        content: Vec<u8>,
+        /// The whole content, shared with whoever made it: an index file can have a hundred megabytes.
+        content: Arc<Vec<u8>>,
     },
     /// Puts a file at a path, whatever stood there, that shares its content with another: a hard link, or a copy
     /// where the file system has none, or between file systems.
@@ -265,7 +266,7 @@ mod tests {
     fn write(path: &str, content: &str) -> Change {
         Change::Write {
             path: path.to_owned(),
-            content: content.into(),
+            content: Arc::new(content.into()),
         }
     }
 
@@ -376,7 +377,7 @@ mod tests {
         };
         let created = Change::Create {
             path: "sub/sig".to_owned(),
-            content: b"new".to_vec(),
+            content: Arc::new(b"new".to_vec()),
         };
         let changes = vec![
             created,
@@ -404,7 +405,7 @@ mod tests {
         let storage = LocalStorage::open(root.path()).unwrap();
         let create = |content: &str| Change::Create {
             path: "sub/a".to_owned(),
-            content: content.into(),
+            content: Arc::new(content.into()),
         };
         storage.apply(vec![create("first")]).unwrap();
         storage.apply(vec![create("second")]).unwrap();
@@ -425,7 +426,7 @@ mod tests {
         let storage = LocalStorage::open(root.path()).unwrap();
         let create = Change::Create {
             path: "by/hash".to_owned(),
-            content: b"new".to_vec(),
+            content: Arc::new(b"new".to_vec()),
         };
         storage
             .apply(vec![create, link("by/hash", "sub/a")])

@@ -156,7 +156,7 @@ impl Desk<'_> {
         }
         let write = |(path, content): &(String, Vec<u8>)| Change::Write {
             path: path.clone(),
-            content: content.clone(),
+            content: Arc::new(content.clone()),
         };
         if let Some(made) = made {
             // What a run that was killed left under these names was never named by a timestamp.
@@ -177,7 +177,7 @@ impl Desk<'_> {
     /// Two roots of one version would part the clients: the first one stays.
     fn create(&self, root: &Root) -> Result<(), Error> {
         let path = metadata(Role::Root, root.version());
-        let content = root.bytes().to_owned();
+        let content = Arc::new(root.bytes().to_owned());
         let create = Change::Create {
             path: path.clone(),
             content,

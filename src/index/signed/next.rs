@@ -2,6 +2,7 @@
 //! leaves as they are, and the keys whose signatures are listed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::load::{Basis, versions};
 use super::{Listing, Next, Signed, SignedConfig, old};
@@ -232,7 +233,7 @@ impl Naming {
             return Ok(());
         }
         self.changes
-            .extend(laid_down(storage, &name, &target, pem)?);
+            .extend(laid_down(storage, &name, &target, Arc::new(pem))?);
         self.targets.insert(name, target);
         Ok(())
     }
@@ -240,7 +241,10 @@ impl Naming {
 
 fn files(made: Vec<(String, Vec<u8>)>, rank: Rank) -> impl Iterator<Item = (Rank, Change)> {
     let files = made.into_iter();
-    files.map(move |(path, content)| (rank, Change::Write { path, content }))
+    files.map(move |(path, content)| {
+        let content = Arc::new(content);
+        (rank, Change::Write { path, content })
+    })
 }
 
 /// Whether an index lies in a folder, as far as that can be told.
