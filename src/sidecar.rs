@@ -2,7 +2,8 @@
 //! holds is [`crate::signature`]'s to say.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::signature::{MAX_SIG_BYTES, Signature};
 use crate::storage::{Links, LocalStorage, Stat, Storage};
@@ -18,9 +19,11 @@ pub fn read(storage: &dyn Storage, path: &str) -> Result<(Signature, Stat), Stri
     let (file, stat) = storage
         .open(path, Links::Follow)
         .map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_SIG_BYTES).unwrap_or(u64::MAX);
-    file.take(limit.saturating_add(1))
+    let limit = MAX_SIG_BYTES.saturating_add(1);
+    // With room for a byte more than it has, one look tells that it ends there.
+    let room = usize::try_from(stat.size).map_or(limit, |size| size.saturating_add(1).min(limit));
+    let mut bytes = Vec::with_capacity(room);
+    file.take(u64::try_from(limit).unwrap_or(u64::MAX))
         .read_to_end(&mut bytes)
         .map_err(|cause| format!("{path}: can't read: {cause}"))?;
     let signature = Signature::parse(&bytes).map_err(|fault| fault.to_string())?;
@@ -38,12 +41,92 @@ pub fn is_there(storage: &dyn Storage, path: &str) -> bool {
 /// # Errors
 /// When it has no name, or its folder can't be opened; in words for the user.
 pub fn place_of(file: &Path) -> Result<(LocalStorage, String), String> {
-    let name = file.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or("its name is not that of a file, in UTF-8")?;
+    let (folder, name) = parts_of(file)?;
+    Ok((open(folder)?, name.to_owned()))
+}
+
+/// The folders of files that were named on the command line. The last one stays open: most files lie beside the one
+/// before.
+#[derive(Debug, Default)]
+pub struct Folders {
+    last: Mutex<Option<(PathBuf, Arc<LocalStorage>)>>,
+}
+
+impl Folders {
+    /// As [`place_of()`].
+    ///
+    /// # Errors
+    /// As [`place_of()`].
+    pub fn place_of(&self, file: &Path) -> Result<(Arc<LocalStorage>, String), String> {
+        let (folder, name) = parts_of(file)?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let storage = match &*last {
+            Some((known, storage)) if known == folder => Arc::clone(storage),
+            _ => {
+                let storage = Arc::new(open(folder)?);
+                *last = Some((folder.to_owned(), Arc::clone(&storage)));
+                storage
+            }
+        };
+        Ok((storage, name.to_owned()))
+    }
+}
+
+/// The folder that a file is named in.
+pub fn folder_of(file: &Path) -> &Path {
     let folder = file
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    let storage =
-        LocalStorage::open(folder.unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
-    Ok((storage, name.to_owned()))
+    folder.unwrap_or(Path::new("."))
+}
+
+fn parts_of(file: &Path) -> Result<(&Path, &str), String> {
+    let name = file.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or("its name is not that of a file, in UTF-8")?;
+    Ok((folder_of(file), name))
+}
+
+fn open(folder: &Path) -> Result<LocalStorage, String> {
+    LocalStorage::open(folder).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_signature_is_read_whole_and_never_more_of_it() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let put = |content: &str| {
+            fs::write(root.path().join("a.sig"), content).unwrap();
+            read(&storage, "a.sig").map(|(signature, stat)| (signature.value.len(), stat.size))
+        };
+        assert_eq!(put("Key AAEC\n").unwrap(), (3, 9));
+        let long = format!("Key {}\n", "AAEC".repeat(2_040));
+        assert_eq!(put(&long).unwrap().0, 6_120);
+        let too_long = format!("Key {}\n", "AAEC".repeat(2_048));
+        assert!(put(&too_long).unwrap_err().contains("8 KiB"));
+        assert!(put("").unwrap_err().contains("empty"));
+    }
+
+    #[test]
+    fn the_last_folder_is_opened_once() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("sub")).unwrap();
+        let folders = Folders::default();
+        let place = |name: &str| folders.place_of(&root.path().join(name));
+        let (first, name) = place("a").unwrap();
+        assert_eq!(name, "a");
+        assert!(Arc::ptr_eq(&first, &place("b").unwrap().0));
+        let (other, name) = place("sub/c").unwrap();
+        assert_eq!(
+            (name.as_str(), other.root()),
+            ("c", &*root.path().canonicalize().unwrap().join("sub"))
+        );
+        assert!(place("absent/d").is_err() && place("..").is_err());
+        assert_eq!(place("a").unwrap().0.root(), first.root());
+    }
 }

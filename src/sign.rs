@@ -8,21 +8,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::index::SigningKey;
+use crate::index::{self, SigningKey};
 use crate::keys::Keyring;
 use crate::package::{self, PackageError, ReadOptions};
 use crate::progress::Progress;
 use crate::record::hex;
-use crate::sidecar;
+use crate::sidecar::{self, Folders};
 use crate::signature::{self, Check, Signature, reads_as_metadata};
 use crate::signing_log::{Signed, SigningLog};
 use crate::storage::{Change, Links, LocalStorage, Storage};
 
-/// How many files are signed before their signatures are written.
-const BATCH: usize = 1_000;
+/// Why a folder is not signed.
+const A_FOLDER: &str = "is a folder; sign the packages of a channel with `sigindex FOLDER`";
+
+/// Why a signature that was made does not stand.
+const TAKEN: &str = "somebody else put a signature beside it while it was signed; run again";
 
 /// What signing works with.
 pub struct Tools<'a> {
@@ -57,25 +59,23 @@ pub enum Outcome {
     Failed(String),
 }
 
+/// What became of one file, while others are under way.
+struct Done {
+    /// Where it stands among all files.
+    position: usize,
+    outcome: Outcome,
+    /// Its signature, which has yet to be written.
+    made: Option<Made>,
+}
+
 /// A signature that has yet to be written.
 struct Made {
-    /// Where its file stands in its batch.
-    position: usize,
-    file: PathBuf,
+    /// The name of its file.
+    name: String,
     signature: Signature,
     /// Whether it replaces one that is there; else none may be there.
     replaces: bool,
     sha256: [u8; 32],
-}
-
-impl Made {
-    /// Only what is read back counts as written.
-    fn is_there(&self) -> bool {
-        sidecar::place_of(&self.file).is_ok_and(|(storage, name)| {
-            let read = sidecar::read(&storage, &(name + sidecar::SUFFIX));
-            read.is_ok_and(|(found, _)| found == self.signature)
-        })
-    }
 }
 
 /// Signs files; gives what became of each, in their order.
@@ -83,80 +83,78 @@ impl Made {
 /// # Errors
 /// When no file can be signed at all, a signature or the log can't be written, or the run was interrupted.
 pub fn sign(files: &[PathBuf], mut tools: Tools<'_>) -> Result<Vec<Outcome>, Error> {
-    tools
-        .progress
-        .start(u64::try_from(files.len()).unwrap_or(u64::MAX), 0);
-    let mut outcomes = Vec::with_capacity(files.len());
-    // In batches, so that what was signed stays when a later file stops the run.
-    let done = files.chunks(BATCH).try_for_each(|batch| {
-        let (mut batch_outcomes, made) = sign_batch(batch, &tools)?;
-        write(&made, &mut tools)?;
-        for one in made.iter().filter(|one| !one.is_there()) {
-            if let Some(outcome) = batch_outcomes.get_mut(one.position) {
-                let why = "somebody else put a signature beside it while it was signed; run again";
-                *outcome = Outcome::Failed(why.to_owned());
-            }
-        }
-        outcomes.extend(batch_outcomes);
-        Ok(())
-    });
-    tools.progress.finish();
-    done.map(|()| outcomes)
-}
-
-fn sign_batch(files: &[PathBuf], tools: &Tools<'_>) -> Result<(Vec<Outcome>, Vec<Made>), Error> {
-    let first = firsts(files);
-    let one = |(position, file): (usize, &PathBuf)| {
-        let result = match first.contains(&position) {
-            true => sign_one(file, position, tools),
-            false => Ok((Outcome::Kept, None)),
-        };
-        tools.progress.package();
-        result
+    let (progress, folders) = (tools.progress, Folders::default());
+    progress.start(u64::try_from(files.len()).unwrap_or(u64::MAX), 0);
+    let mut writer = Writer {
+        files,
+        folders: &folders,
+        key: tools.key,
+        log: tools.log.take(),
+        outcomes: vec![Outcome::Kept; files.len()],
     };
-    let results: Vec<_> = tools.pool.install(|| {
-        files
-            .par_iter()
-            .enumerate()
-            .map(one)
-            .collect::<Result<_, _>>()
-    })?;
-    let (outcomes, made): (Vec<Outcome>, Vec<Option<Made>>) = results.into_iter().unzip();
-    Ok((outcomes, made.into_iter().flatten().collect()))
+    let firsts = firsts(files);
+    let one = |position| {
+        let file = files.get(position).filter(|_| firsts.contains(&position));
+        let (outcome, made) = match file {
+            Some(file) => sign_one(file, &folders, &tools)?,
+            None => (Outcome::Kept, None),
+        };
+        progress.package();
+        Ok(Done {
+            position,
+            outcome,
+            made,
+        })
+    };
+    // What was signed is written meanwhile, and stays when a later file stops the run.
+    let done = index::each(tools.pool, files.len(), one, |batch| writer.take(batch));
+    progress.finish();
+    done.map(|()| writer.outcomes)
 }
 
 /// The positions of files that were not named before, under whatever name.
 fn firsts(files: &[PathBuf]) -> HashSet<usize> {
-    let mut seen = HashSet::new();
-    let real = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_| file.clone());
+    let (mut seen, mut last) = (HashSet::new(), None);
     let files = files.iter().enumerate();
     files
-        .filter(|(_, file)| seen.insert(real(file)))
+        .filter(|(_, file)| seen.insert(real(file, &mut last)))
         .map(|(position, _)| position)
         .collect()
 }
 
+/// A file's one name. `last` is the folder that was looked up last, and its one name.
+fn real<'f>(file: &'f Path, last: &mut Option<(&'f Path, PathBuf)>) -> PathBuf {
+    let folder = sidecar::folder_of(file);
+    match (file.file_name(), &last) {
+        (Some(name), Some((known, real))) if *known == folder && !file.is_symlink() => {
+            real.join(name)
+        }
+        _ => {
+            *last = folder.canonicalize().ok().map(|real| (folder, real));
+            file.canonicalize().unwrap_or_else(|_| file.to_owned())
+        }
+    }
+}
+
 fn sign_one(
     file: &Path,
-    position: usize,
+    folders: &Folders,
     tools: &Tools<'_>,
 ) -> Result<(Outcome, Option<Made>), Error> {
     if file.extension().is_some_and(|extension| extension == "sig") {
         return Ok((Outcome::Skipped, None));
     }
-    let failed = |why: String| Ok((Outcome::Failed(why), None));
-    if file.is_dir() {
-        return failed(
-            "is a folder; sign the packages of a channel with `sigindex FOLDER`".to_owned(),
-        );
-    }
-    let (storage, name) = match sidecar::place_of(file) {
+    let failed = |why: String| match file.is_dir() {
+        true => Outcome::Failed(A_FOLDER.to_owned()),
+        false => Outcome::Failed(why),
+    };
+    let (storage, name) = match folders.place_of(file) {
         Ok(place) => place,
-        Err(why) => return failed(why),
+        Err(why) => return Ok((failed(why), None)),
     };
     let sha256 = match digest(&storage, &name, tools)? {
         Ok(sha256) => sha256,
-        Err(why) => return failed(why),
+        Err(why) => return Ok((failed(why), None)),
     };
     let standing = standing(&storage, &name, &sha256, tools)?;
     let replaces = standing.is_some();
@@ -169,16 +167,13 @@ fn sign_one(
         path: file.display().to_string(),
         cause: error.to_string(),
     })?;
-    Ok((
-        Outcome::Signed,
-        Some(Made {
-            position,
-            file: file.to_owned(),
-            signature,
-            replaces,
-            sha256,
-        }),
-    ))
+    let made = Made {
+        name: name + sidecar::SUFFIX,
+        signature,
+        replaces,
+        sha256,
+    };
+    Ok((Outcome::Signed, Some(made)))
 }
 
 /// The file's SHA-256; the inner error is the file's own.
@@ -241,36 +236,87 @@ fn standing(
     ))))
 }
 
-/// Logs the signatures, then puts them in place, folder by folder.
-fn write(made: &[Made], tools: &mut Tools<'_>) -> Result<(), Error> {
-    if made.is_empty() {
-        return Ok(());
+/// Writes signatures while others are made, and keeps what became of each file.
+struct Writer<'a> {
+    files: &'a [PathBuf],
+    folders: &'a Folders,
+    key: &'a SigningKey<'a>,
+    log: Option<&'a mut SigningLog>,
+    outcomes: Vec<Outcome>,
+}
+
+/// A file, its position, and the signature that is to stand beside it.
+type Beside<'f> = (&'f Path, usize, Made);
+
+impl Writer<'_> {
+    /// Logs the signatures, then puts them in place, folder by folder.
+    fn take(&mut self, batch: Vec<Done>) -> Result<(), Error> {
+        let files = self.files;
+        let mut signed: Vec<Beside<'_>> = Vec::new();
+        for done in batch {
+            let file = files.get(done.position);
+            signed.extend(
+                file.zip(done.made)
+                    .map(|(file, made)| (&**file, done.position, made)),
+            );
+            self.set(done.position, done.outcome);
+        }
+        if signed.is_empty() {
+            return Ok(());
+        }
+        self.append_to_log(&signed)?;
+        let mut folders: BTreeMap<&Path, Vec<Beside<'_>>> = BTreeMap::new();
+        for one in signed {
+            let folder = sidecar::folder_of(one.0);
+            folders.entry(folder).or_default().push(one);
+        }
+        folders.values().try_for_each(|signed| self.write(signed))
     }
-    if let Some(log) = tools.log.as_deref_mut() {
-        let lines = made.iter().map(|made| Signed {
-            file: made.file.display().to_string(),
+
+    fn append_to_log(&mut self, signed: &[Beside<'_>]) -> Result<(), Error> {
+        let Some(log) = self.log.as_deref_mut() else {
+            return Ok(());
+        };
+        let lines = signed.iter().map(|(file, _, made)| Signed {
+            file: file.display().to_string(),
             sha256: hex(&made.sha256),
         });
         let lines: Vec<Signed> = lines.collect();
-        log.append(tools.key.signer()?.public_key(), &lines)?;
+        log.append(self.key.signer()?.public_key(), &lines)
     }
-    let mut folders: BTreeMap<PathBuf, (LocalStorage, Vec<Change>)> = BTreeMap::new();
-    for made in made {
-        let path = made.file.display().to_string();
-        let (storage, name) =
-            sidecar::place_of(&made.file).map_err(|cause| Error::Sign { path, cause })?;
-        let folder = folders
-            .entry(storage.root().to_owned())
-            .or_insert((storage, Vec::new()));
-        let (path, content) = (
-            name + sidecar::SUFFIX,
-            Arc::new(made.signature.to_file_bytes()),
-        );
-        folder.1.push(match made.replaces {
-            true => Change::Write { path, content },
-            false => Change::Create { path, content },
+
+    /// Puts signatures in place that belong into one folder.
+    fn write(&mut self, signed: &[Beside<'_>]) -> Result<(), Error> {
+        let Some((first, ..)) = signed.first() else {
+            return Ok(());
+        };
+        let place = self.folders.place_of(first);
+        let (storage, _) = place.map_err(|cause| Error::Sign {
+            path: first.display().to_string(),
+            cause,
+        })?;
+        let changes = signed.iter().map(|(_, _, made)| {
+            let path = made.name.clone();
+            let content = Arc::new(made.signature.to_file_bytes());
+            match made.replaces {
+                true => Change::Write { path, content },
+                false => Change::Create { path, content },
+            }
         });
+        storage.apply(changes.collect())?;
+        for (_, position, made) in signed {
+            // Only what is read back counts as written.
+            let found = sidecar::read(storage.as_ref(), &made.name);
+            if !found.is_ok_and(|(found, _)| found == made.signature) {
+                self.set(*position, Outcome::Failed(TAKEN.to_owned()));
+            }
+        }
+        Ok(())
     }
-    let mut folders = folders.into_values();
-    folders.try_for_each(|(storage, changes)| Ok(storage.apply(changes)?))
+
+    fn set(&mut self, position: usize, outcome: Outcome) {
+        if let Some(place) = self.outcomes.get_mut(position) {
+            *place = outcome;
+        }
+    }
 }

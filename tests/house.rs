@@ -308,6 +308,7 @@ fn libraries_stay_in_their_rooms() {
         (&["cache"], "rusqlite"),
         (&["storage"], "walkdir"),
         (&["package"], "tar"),
+        (&["package"], "md5_many"),
         (&["progress", "report"], "indicatif"),
         (&["keys", "signature"], "rsa"),
         (&["keys", "signature"], "aws_lc_rs"),

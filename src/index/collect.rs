@@ -1,8 +1,7 @@
 //! What the threads bring back. Owns the order in which it is made lasting: the signing log, the `.sig`
-//! files, then the cache, in batches, so that a crash keeps what was done. Judges nothing.
+//! files, then the cache, batch by batch, so that a crash keeps what was done. Judges nothing.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::examine::{Examined, Standing};
 use super::judge::Refusal;
@@ -14,11 +13,8 @@ use crate::sidecar;
 use crate::signing_log::{Signed, SigningLog};
 use crate::storage::{Change, Storage};
 
-/// How many packages are made lasting at once.
+/// The most packages that are handed to the cache at once.
 const BATCH: usize = 1_000;
-
-/// And how long none is kept waiting.
-const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
 
 /// Takes in examined packages.
 pub struct Collector<'a> {
@@ -27,9 +23,6 @@ pub struct Collector<'a> {
     log: Option<&'a mut SigningLog>,
     dry_run: bool,
     examined: Vec<Examined>,
-    /// How many of `examined` are lasting.
-    lasting: usize,
-    last: Instant,
 }
 
 impl<'a> Collector<'a> {
@@ -46,46 +39,40 @@ impl<'a> Collector<'a> {
             log,
             dry_run,
             examined: Vec::new(),
-            lasting: 0,
-            last: Instant::now(),
         }
     }
 
-    /// Takes one in. `key` is the one that signs, once it is open.
+    /// Takes some in, and makes them lasting. `key` is the one that signs, once it is open.
     ///
     /// # Errors
-    /// When a batch can't be written.
-    pub fn take(&mut self, examined: Examined, key: Option<&PublicKey>) -> Result<(), Error> {
-        self.examined.push(examined);
-        let waiting = self.examined.len().saturating_sub(self.lasting);
-        if waiting >= BATCH || self.last.elapsed() >= AT_LEAST_EVERY {
-            self.flush(key)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Makes what is waiting lasting.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn flush(&mut self, key: Option<&PublicKey>) -> Result<(), Error> {
-        let waiting = self.examined.get_mut(self.lasting..).unwrap_or_default();
+    /// When they can't be written.
+    pub fn take(
+        &mut self,
+        mut examined: Vec<Examined>,
+        key: Option<&PublicKey>,
+    ) -> Result<(), Error> {
         if !self.dry_run {
-            if let Some(key) = key {
-                write_signatures(waiting, key, self.target, self.log.as_deref_mut())?;
-            }
-            let entries: Vec<Entry> = waiting
-                .iter()
-                .filter(|one| one.news)
-                .filter_map(entry)
-                .collect();
-            if !entries.is_empty() {
-                self.cache.store(&entries)?;
+            for batch in examined.chunks_mut(BATCH) {
+                self.make_lasting(batch, key)?;
             }
         }
-        self.lasting = self.examined.len();
-        self.last = Instant::now();
+        self.examined.append(&mut examined);
+        Ok(())
+    }
+
+    fn make_lasting(
+        &mut self,
+        batch: &mut [Examined],
+        key: Option<&PublicKey>,
+    ) -> Result<(), Error> {
+        if let Some(key) = key {
+            write_signatures(batch, key, self.target, self.log.as_deref_mut())?;
+        }
+        let news = batch.iter().filter(|one| one.news);
+        let entries: Vec<Entry> = news.filter_map(entry).collect();
+        if !entries.is_empty() {
+            self.cache.store(&entries)?;
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 mod attest;
 mod collect;
+mod crew;
 mod documents;
 mod examine;
 mod judge;
@@ -27,6 +28,7 @@ use std::time::Instant;
 use rayon::ThreadPool;
 
 use collect::Collector;
+pub(crate) use crew::each;
 use documents::SigningKeys;
 use examine::{Examined, Examiner};
 pub use judge::{Policy, SignList, Signing};

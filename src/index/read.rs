@@ -52,12 +52,21 @@ impl Examiner<'_> {
             cancelled: self.cancelled,
             progress: &|count| self.progress.bytes(count),
         };
-        let read = package::read_together(&named.collect::<Vec<_>>(), &options, beside);
-        let mut read = read.into_iter();
+        let named: Vec<_> = named.collect();
+        let mut readings = Vec::with_capacity(named.len());
+        // What was found in some is made facts of before it is looked into others.
+        while let Some(rest) = named.get(readings.len()..).filter(|rest| !rest.is_empty()) {
+            let read = package::read_together(rest, &options, beside);
+            let of = opened.iter().flatten().skip(readings.len());
+            let facts = of
+                .zip(read)
+                .map(|(opened, package)| self.facts_of(opened, package));
+            let facts: Vec<Reading> = facts.collect();
+            readings.extend(facts);
+        }
+        let mut readings = readings.into_iter();
         let each = |opened: Result<Opened<'_>, Unread>| {
-            let opened = opened?;
-            let package = read.next().unwrap_or(Err(PackageError::Cancelled));
-            self.facts_of(&opened, package)
+            opened.and_then(|_| readings.next().unwrap_or(Err(Unread::Cancelled)))
         };
         opened.into_iter().map(each).collect()
     }

@@ -1,24 +1,29 @@
-//! The parallel part: one pool for all subdirs, the largest packages first, and one thread that makes lasting
-//! what the others find. Owns the threads and the order of work; what is done with a package is
-//! [`super::examine`]'s.
+//! The parallel part: one pool for all subdirs, the largest packages first. Owns the order of work; who does it when is
+//! [`super::crew`]'s, and what is done with a package is [`super::examine`]'s.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
+use rustix::process::{Resource, getrlimit};
 
 use super::collect::Collector;
+use super::crew::{self, Work};
 use super::examine::{Examined, Examiner, Surveyed};
 use super::shelf::Shelf;
 use crate::channel::PackageFile;
 use crate::error::Error;
-use crate::package::{Elsewhere, Here};
+use crate::package::{Beside, Elsewhere, Here};
 
 /// The most packages that a thread reads side by side: what the widest vector units take.
 const TOGETHER: usize = 16;
 /// The most packages that all threads have open.
 const OPEN: usize = 128;
+
+/// The most bytes that a thread reads before anything comes of them: they are signed and remembered only then.
+const BYTES: u64 = 256 << 20;
 
 /// A package that has to be read.
 struct Job<'a> {
@@ -51,9 +56,7 @@ impl<'a> Run<'a> {
     /// When something could not be written, no package could be signed, or the run is to stop.
     pub fn examine(&self, mut collector: Collector<'_>) -> Result<Vec<Examined>, Error> {
         let (settled, jobs) = self.survey();
-        settled
-            .into_iter()
-            .try_for_each(|one| collector.take(one, None))?;
+        collector.take(settled, None)?;
         self.read_all(&jobs, &mut collector)?;
         Ok(collector.finish())
     }
@@ -65,10 +68,12 @@ impl<'a> Run<'a> {
             shelves,
             pool,
         } = self;
-        let files = shelves
-            .iter()
-            .enumerate()
-            .flat_map(|(shelf, one)| one.subdir.packages.iter().map(move |file| (shelf, file)));
+        let files = shelves.iter().enumerate().flat_map(|(shelf, one)| {
+            one.subdir
+                .packages
+                .iter()
+                .map(move |file| (shelf, file))
+        });
         let files: Vec<(usize, &PackageFile)> = files.collect();
         let surveyed: Vec<Surveyed> = pool.install(|| {
             let look = |(shelf, file): &(usize, &PackageFile)| {
@@ -96,42 +101,31 @@ impl<'a> Run<'a> {
         self.examiner
             .progress
             .start(u64::try_from(jobs.len()).unwrap_or(u64::MAX), bytes);
-        let (batches, next) = (self.batches(jobs), AtomicUsize::new(0));
         let key = || self.examiner.key.opened().map(|signer| signer.public_key());
-        std::thread::scope(|scope| {
-            let (sender, results) = sync_channel(1_024);
-            scope.spawn(|| {
-                let sender = sender;
-                self.pool.broadcast(|_| {
-                    while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        for result in self.read(batch) {
-                            let last = result.is_err();
-                            if sender.send(result).is_err() || last {
-                                return;
-                            }
-                        }
-                    }
-                });
-            });
-            let collected = results
-                .iter()
-                .try_for_each(|result| collector.take(result?, key()));
-            // Without a receiver every thread ends with its next package.
-            drop(results);
-            match collected {
-                // What was done is kept when the run is to stop; after a failed write it is not tried again.
-                Ok(()) | Err(Error::Interrupted) => collector.flush(key()).and(collected),
-                Err(error) => Err(error),
-            }
+        let batches = self.batches(jobs);
+        let read = |number: usize| {
+            batches
+                .get(number)
+                .map_or(Vec::new(), |batch| self.read(batch))
+        };
+        let work = Work {
+            jobs: batches.len(),
+            items: jobs.len(),
+        };
+        crew::work(self.pool, work, read, |examined| {
+            collector.take(examined, key())
         })
     }
 
     /// Jobs that one thread does together: as many as pay, but so few at a class's end that no thread is left without.
     fn batches<'j>(&self, jobs: &'j [Job<'a>]) -> Vec<&'j [Job<'a>]> {
         let threads = self.pool.current_num_threads().max(1);
-        let most = OPEN.div_ceil(threads).min(TOGETHER);
+        let open = (open_at_once() / threads).min(TOGETHER);
         let mut batches = Vec::new();
         for mut class in jobs.chunk_by(|a, b| a.class() == b.class()) {
+            let size = class.first().and_then(Job::class).unwrap_or(0);
+            let in_time = usize::try_from(BYTES.checked_shr(size).unwrap_or(0)).unwrap_or(TOGETHER);
+            let most = open.min(in_time).max(1);
             while let Some((batch, rest)) =
                 class.split_at_checked(class.len().div_ceil(threads).clamp(1, most))
             {
@@ -150,16 +144,42 @@ impl<'a> Run<'a> {
             .iter()
             .filter_map(|job| Some((self.shelves.get(job.shelf)?, job.file)))
             .collect();
-        let examined = self.examiner.read(&packages, &beside);
+        let beside: &Beside = match self.pool.current_num_threads() {
+            0 | 1 => &alone,
+            _ => &beside,
+        };
+        let examined = self.examiner.read(&packages, beside);
         batch.iter().for_each(|_| self.examiner.progress.package());
         examined
     }
 }
 
-/// A thread more for one package, because the pool's are busy with others or wait for work.
-fn beside(elsewhere: Elsewhere<'_>, here: Here<'_>) {
+/// A thread more for one package, because the pool's are busy with others or wait for work; none where the system has
+/// none to give.
+fn beside(elsewhere: Elsewhere<'_>, here: Here<'_>) -> bool {
+    let work = Mutex::new(Some(elsewhere));
     std::thread::scope(|scope| {
-        scope.spawn(elsewhere);
-        here();
-    });
+        let lent = Builder::new().spawn_scoped(scope, || {
+            let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(work) = work {
+                work();
+            }
+        });
+        if lent.is_ok() {
+            here();
+        }
+        lent.is_ok()
+    })
+}
+
+/// Where one thread is to do all.
+fn alone(_: Elsewhere<'_>, _: Here<'_>) -> bool {
+    false
+}
+
+/// How many packages all threads may have open: as many as pay, and few of the files that the system lets a process
+/// have.
+fn open_at_once() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    OPEN.min(usize::try_from(limit / 4).unwrap_or(OPEN))
 }

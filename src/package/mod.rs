@@ -181,9 +181,13 @@ pub struct Named<'a> {
     pub name: &'a str,
 }
 
+/// What was found in packages that are read together may take about this many bytes.
+const HELD: usize = 1 << 20;
+
 /// Reads packages as [`read`] does each of them, at far less cost: many are hashed side by side, and a large one that is
-/// alone by two threads. Up to 16 at a time are worth it; of each, at most 1 MiB and a piece are held. What is wrong
-/// with one does not touch the others.
+/// alone by two threads. Up to 16 at a time are worth it; of each, at most 1 MiB and a piece are held, and what was
+/// found in it. Where that grows large, the first packages alone are read, at least one: the caller then asks for the
+/// rest. What is wrong with one does not touch the others.
 ///
 /// # Errors
 /// As [`read`], for each package.
@@ -198,10 +202,11 @@ pub fn read_together(
         .filter_map(|(one, size)| Some((one.file, *size.as_ref().ok()?, one.name)))
         .collect();
     let mut read = read_together_from(&regular, options, beside).into_iter();
-    let each = |size: Result<u64, PackageError>| {
-        size.and_then(|_| read.next().unwrap_or(Err(PackageError::Cancelled)))
+    let each = |size: Result<u64, PackageError>| match size {
+        Ok(_) => read.next(),
+        Err(error) => Some(Err(error)),
     };
-    sizes.into_iter().map(each).collect()
+    sizes.into_iter().map_while(each).collect()
 }
 
 /// Reads a package that is in memory, as [`read`] does.
@@ -250,11 +255,16 @@ fn read_together_from<F: ReadAt + ?Sized>(
     beside: &Beside,
 ) -> Vec<Result<Package, PackageError>> {
     let (mut insides, mut sources) = (Vec::new(), Vec::new());
+    let mut held = 0usize;
     for (file, size, file_name) in files {
         insides.push(look_into(*file, *size, file_name, options).map(|looked| {
+            held = held.saturating_add(looked.inside.bytes());
             sources.push(looked.source);
             looked.inside
         }));
+        if held > HELD {
+            break;
+        }
     }
     let mut digests = together::finish(sources, beside).into_iter();
     let complete = |inside: Result<Inside, PackageError>| {
@@ -274,6 +284,20 @@ struct Inside {
 }
 
 impl Inside {
+    /// How much memory it takes, about.
+    fn bytes(&self) -> usize {
+        let Documents {
+            run_exports_json,
+            about_json,
+            recipe,
+            ..
+        } = &self.documents;
+        let documents = [run_exports_json, about_json, recipe].into_iter().flatten();
+        documents.fold(self.index_json.len(), |sum, one| {
+            sum.saturating_add(one.len())
+        })
+    }
+
     fn with(self, digests: Digests) -> Package {
         Package {
             digests,

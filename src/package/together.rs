@@ -18,8 +18,9 @@ const WAITING: usize = 8;
 pub type Elsewhere<'w> = Box<dyn FnOnce() + Send + 'w>;
 /// Work for this thread.
 pub type Here<'w> = Box<dyn FnOnce() + 'w>;
-/// Runs the one while the other runs, and comes back after both. Who owns the threads gives it.
-pub type Beside = dyn Fn(Elsewhere<'_>, Here<'_>) + Sync;
+/// Runs the one while the other runs, and comes back after both; or runs neither, and says `false`, where there is no
+/// thread to lend. Who owns the threads gives it.
+pub type Beside = dyn Fn(Elsewhere<'_>, Here<'_>) -> bool + Sync;
 
 /// Hashes what is left of each file, a piece of each at a time. One that fails does not stop the others.
 pub(super) fn finish<F: ReadAt + ?Sized>(
@@ -63,7 +64,9 @@ fn finish_one<F: ReadAt + ?Sized>(
     let mut read = Ok(());
     let elsewhere: Elsewhere<'_> = Box::new(|| take_all(&mut md5, to_hash, used));
     let here: Here<'_> = Box::new(|| read = feed(&mut source, pieces, &spare));
-    beside(elsewhere, here);
+    if !beside(elsewhere, here) {
+        return source.finish();
+    }
     read?;
     let offset = md5.size();
     let hasher = source.piece().hasher;
@@ -109,11 +112,12 @@ mod tests {
     use super::super::{Hasher, ReadAt, ReadOptions};
     use super::*;
 
-    fn beside(elsewhere: Elsewhere<'_>, here: Here<'_>) {
+    fn beside(elsewhere: Elsewhere<'_>, here: Here<'_>) -> bool {
         std::thread::scope(|scope| {
             scope.spawn(elsewhere);
             here();
         });
+        true
     }
 
     fn digests(bytes: &[u8]) -> Digests {
@@ -193,8 +197,13 @@ mod tests {
         let lost = finish(vec![alone], &|elsewhere, here| {
             drop(elsewhere);
             here();
+            true
         });
         assert!(matches!(lost[..], [Err(PackageError::Read { .. })]));
+        // Where there is none to lend, one does all.
+        let alone = Source::streaming(&file, size, &options);
+        let found = finish(vec![alone], &|_, _| false).remove(0).unwrap();
+        assert_eq!(found, digests(&file.bytes));
     }
 
     #[test]

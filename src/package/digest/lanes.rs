@@ -12,6 +12,7 @@ const BLOCK: usize = 64;
 const MOST: usize = 16;
 
 /// The lanes of this machine.
+#[derive(Clone, Copy)]
 pub(in crate::package) struct Lanes {
     engine: Md5Many,
     lanes: usize,
@@ -137,8 +138,26 @@ impl<'a> Stream<'a> {
 mod tests {
     #![allow(clippy::indexing_slicing)]
     use super::*;
+    use fearless_simd::Level;
     use md5::Digest;
     use proptest::prelude::*;
+
+    /// The engines that this processor has, each with the lanes that it is made for.
+    fn engines() -> Vec<Lanes> {
+        let best = Level::new();
+        let mut levels = vec![best];
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        {
+            levels.extend(best.as_avx2().map(Level::Avx2));
+            levels.extend(best.as_sse4_2().map(Level::Sse4_2));
+        }
+        let engine = |level| {
+            let engine = Md5Many::from_level(level);
+            let lanes = engine.lanes().min(MOST);
+            Lanes { engine, lanes }
+        };
+        levels.into_iter().map(engine).collect()
+    }
 
     proptest! {
         /// Files of any lengths, in pieces of any lengths, beside as many others as there may be.
@@ -146,13 +165,15 @@ mod tests {
         fn lanes_give_what_md5_gives(
             files in prop::collection::vec((0usize..3_000, 1usize..700), 1..40),
             lanes in prop::sample::select(vec![0usize, 1, 4, 8, 16]),
+            engine in 0usize..3,
         ) {
             let bytes: Vec<Vec<u8>> = files
                 .iter()
                 .enumerate()
                 .map(|(at, (length, _))| (0..*length).map(|i| (i * 7 + at * 31 + i / 256) as u8).collect())
                 .collect();
-            let engine = Lanes::new();
+            let engines = engines();
+            let engine = engines[engine % engines.len()];
             let engine = Lanes { lanes: if lanes == 0 { engine.lanes } else { lanes }, ..engine };
             let mut hashers: Vec<Hasher> = files.iter().map(|_| Hasher::default()).collect();
             for round in 0.. {
@@ -182,8 +203,8 @@ mod tests {
     #[test]
     fn long_pieces_in_every_number_of_lanes() {
         let bytes: Vec<u8> = (0..400_003u32).map(|i| (i ^ (i >> 7)) as u8).collect();
-        let engine = Lanes::new();
-        for files in 1..=2 * engine.lanes + 1 {
+        let all = |engine: Lanes| (1..=2 * engine.lanes + 1).map(move |files| (engine, files));
+        for (engine, files) in engines().into_iter().flat_map(all) {
             let mut hashers: Vec<Hasher> = (0..files).map(|_| Hasher::default()).collect();
             let mut pieces: Vec<Piece<'_>> = hashers
                 .iter_mut()
