@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::attestation::{SidecarName, sidecar_name};
 use crate::package::Format;
@@ -15,12 +16,12 @@ const MAX_FILE_NAME: usize = 255;
 
 /// The name of a subdir: `noarch`, `{os}-{arch}`, or whatever the operator named with `--subdir`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubdirName(String);
+pub struct SubdirName(Arc<str>);
 
 impl SubdirName {
     /// The subdir that every channel has.
     pub fn noarch() -> SubdirName {
-        SubdirName("noarch".to_owned())
+        SubdirName("noarch".into())
     }
 
     /// A name by the rule of CEP 26: `noarch`, or `^[a-z0-9]+-[a-z0-9]+$`, of at most 32 characters.
@@ -33,7 +34,7 @@ impl SubdirName {
         let platform = name
             .split_once('-')
             .is_some_and(|(os, arch)| word(os) && word(arch));
-        ((platform && name.len() <= 32) || name == "noarch").then(|| SubdirName(name.to_owned()))
+        ((platform && name.len() <= 32) || name == "noarch").then(|| SubdirName(name.into()))
     }
 
     /// Any folder name that stays in the channel, as the operator may name one.
@@ -42,7 +43,7 @@ impl SubdirName {
             && !name.starts_with('.')
             && !name.contains('/')
             && !name.chars().any(|c| c != ' ' && is_deceptive(c));
-        safe.then(|| SubdirName(name.to_owned()))
+        safe.then(|| SubdirName(name.into()))
     }
 
     /// The name.
@@ -63,7 +64,7 @@ impl fmt::Display for SubdirName {
 }
 
 /// A package's file in a subdir.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackageFile {
     /// Where it lies.
     pub subdir: SubdirName,
@@ -223,6 +224,12 @@ impl Channel {
     }
 }
 
+/// The package that a file is the signature of, by its name.
+fn package_of_signature(name: &str) -> Option<&str> {
+    let package = name.strip_suffix(sidecar::SUFFIX)?;
+    (!name.starts_with('.') && Format::of(package).is_some()).then_some(package)
+}
+
 impl Subdir {
     /// A subdir without anything in it.
     pub fn empty(name: SubdirName) -> Subdir {
@@ -244,11 +251,17 @@ impl Subdir {
         name: SubdirName,
     ) -> Result<(Subdir, Vec<String>), StorageError> {
         let mut subdir = Subdir::empty(name);
-        let mut warnings = Vec::new();
+        let (mut warnings, mut signed) = (Vec::new(), Vec::new());
         for item in storage.list(subdir.name.as_str())? {
-            subdir.sort_in(&item, &mut warnings);
+            let package = item.name.to_str().and_then(package_of_signature);
+            match package {
+                Some(package) => signed.push(package.to_owned()),
+                None => subdir.sort_in(&item, &mut warnings),
+            }
         }
-        subdir.packages.sort();
+        subdir.packages.sort_unstable();
+        // At once: one by one, in the disorder of a listing, would cost as much as all else.
+        subdir.signed = signed.into_iter().collect();
         subdir.warn_of_orphans(&mut warnings);
         Ok((subdir, warnings))
     }
@@ -265,25 +278,21 @@ impl Subdir {
         if name.starts_with('.') && !is_own_temporary(name) {
             return;
         }
-        if let Some(package) = name
-            .strip_suffix(sidecar::SUFFIX)
-            .filter(|package| Format::of(package).is_some())
-        {
-            self.signed.insert(package.to_owned());
-            return;
-        }
         let Some(format) = Format::of(name).filter(|_| !name.starts_with('.')) else {
             self.others.insert(name.to_owned(), item.kind);
             return;
         };
-        let path = self.name.path_of(&name.escape_debug().to_string());
+        let path = || self.name.path_of(&name.escape_debug().to_string());
         if matches!(item.kind, Kind::Folder | Kind::Special) {
             warnings.push(format!(
-                "{path}: named like a package, but not a file; skipped"
+                "{}: named like a package, but not a file; skipped",
+                path()
             ));
         } else if let Some(c) = name.chars().find(|c| is_deceptive(*c)) {
+            let path = path();
             self.refused.push((path, NameFault::Deceptive(c)));
         } else if name.len().saturating_add(sidecar::SUFFIX.len()) > MAX_FILE_NAME {
+            let path = path();
             self.refused.push((path, NameFault::TooLong));
         } else {
             self.packages.push(PackageFile {

@@ -21,7 +21,8 @@
 //!    all of it lies by hash before any plain file is touched, and the timestamp, which makes the new generation count,
 //!    goes last ([`repodata::Rank`]).
 //! 4. The same packages and signatures give the same bytes, recorded times aside; a run that changes
-//!    nothing writes nothing.
+//!    nothing writes nothing. What a run writes down for the next one (`index::ledger`) spares work and nothing else: with
+//!    it, a run ends where one ends that knows nothing of those before.
 //! 5. `verify` and `audit` never trust the cache.
 //! 6. A signed index is built only on one that verifies, unless the operator takes another upon themselves, and what
 //!    was made is verified before it is published. A package key signs no index, and an index key no package: a

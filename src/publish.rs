@@ -9,23 +9,33 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::repodata::{Content, HEAD_BYTES, IndexFile};
-use crate::storage::{Change, Links, Storage, StorageError};
+use crate::storage::{Change, Links, Stat, Storage, StorageError};
 
 /// The bytes that are compared at once.
 const CHUNK: usize = 1 << 18;
 
-/// What has to be done so that a file stands as it should; `None` where it does already.
+/// What becomes of a file that is to stand in its place, or not to be there.
+#[derive(Debug)]
+pub enum Fate {
+    /// All is as it should be: this very file stands there, or none.
+    Stays(Option<Stat>),
+    /// Something has to be done.
+    Changes(Change),
+}
+
+/// What has to be done so that a file stands as it should.
 ///
 /// # Errors
 /// When a file that stands there can't be read, or a twin can't be compressed.
-pub fn change(storage: &dyn Storage, file: &IndexFile) -> Result<Option<Change>, Error> {
+pub fn fate(storage: &dyn Storage, file: &IndexFile) -> Result<Fate, Error> {
     let path = file.path.clone();
     Ok(match (&file.content, standing(storage, file)?) {
-        (None, Standing::Absent | Standing::Folder) | (Some(_), Standing::Right(_)) => None,
+        (None, Standing::Absent | Standing::Folder) => Fate::Stays(None),
+        (Some(_), Standing::Right(_, stat)) => Fate::Stays(Some(stat)),
         // A folder can't be replaced by a file, and may hold somebody's work.
         (Some(_), Standing::Folder) => return Err(StorageError::NotAFile(path).into()),
-        (None, _) => Some(Change::Remove { path }),
-        (Some(content), _) => Some(Change::Write {
+        (None, _) => Fate::Changes(Change::Remove { path }),
+        (Some(content), _) => Fate::Changes(Change::Write {
             path,
             content: content.bytes()?,
         }),
@@ -86,8 +96,8 @@ fn unreadable(path: &str, cause: io::Error) -> StorageError {
 /// What stands in a file's place.
 enum Standing {
     Absent,
-    /// The content that is wanted, in these bytes.
-    Right(Arc<Vec<u8>>),
+    /// The content that is wanted, in these bytes, of this file.
+    Right(Arc<Vec<u8>>, Stat),
     /// A folder, which is nobody's index file.
     Folder,
     /// Other content, or a planted symbolic link or FIFO: replaced as such, never followed.
@@ -111,7 +121,7 @@ fn standing(storage: &dyn Storage, wanted: &IndexFile) -> Result<Standing, Error
         return Ok(Standing::Wrong);
     };
     let held = held(file, stat.size, content).map_err(|cause| unreadable(path, cause))?;
-    Ok(held.map_or(Standing::Wrong, Standing::Right))
+    Ok(held.map_or(Standing::Wrong, |bytes| Standing::Right(bytes, stat)))
 }
 
 /// The bytes of a file that holds the content that is wanted. One that can't be right by its size, or by what a twin
@@ -172,7 +182,7 @@ mod tests {
                 content: Some(wanted),
             };
             match standing(&storage, &wanted).unwrap() {
-                Standing::Right(bytes) => {
+                Standing::Right(bytes, _) => {
                     assert_eq!(*bytes, there);
                     true
                 }
@@ -204,9 +214,12 @@ mod tests {
     }
 
     fn all(storage: &LocalStorage, files: &[IndexFile]) -> Result<Vec<Change>, Error> {
-        let changes = files
-            .iter()
-            .filter_map(|file| change(storage, file).transpose());
+        let fates = files.iter().map(|file| fate(storage, file));
+        let changes = fates.filter_map(|fate| match fate {
+            Ok(Fate::Stays(_)) => None,
+            Ok(Fate::Changes(change)) => Some(Ok(change)),
+            Err(error) => Some(Err(error)),
+        });
         changes.collect()
     }
 

@@ -1,7 +1,10 @@
 //! Record: the published metadata of one package. Owns what is taken from `info/index.json`, what is
 //! added, and what is checked; knows nothing of archives, signatures' validity, or index files.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
+
+use serde::Deserialize;
 
 use crate::json::{self, Json, JsonError, Object};
 use crate::keys::{Fingerprint, KeyName};
@@ -29,6 +32,9 @@ pub const ATTESTATIONS: &str = "attestations_sha256";
 const INDEXED_TIMESTAMP: &str = "indexed_timestamp";
 const SIG: &str = "sig";
 const SIGNATURE: &str = "signature";
+
+/// The bytes that the index adds to a record, but for the signature itself.
+const ROOM: usize = 300;
 
 /// The scheme of every signature: RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes (RFC 8017).
 const SCHEME: &str = "rsa-pss-sha256";
@@ -162,6 +168,20 @@ impl Record {
         }
     }
 
+    /// The package's name, as its metadata has it.
+    pub fn name(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        // One of the pieces has it.
+        let mut pieces = self.pieces.split('\n');
+        pieces.find_map(|piece| {
+            let named = serde_json::from_str::<Named>(&format!("{{{piece}}}"));
+            named.ok().map(|named| named.name)
+        })
+    }
+
     /// The form in which a cache keeps the record.
     pub fn stored(&self) -> &str {
         &self.pieces
@@ -201,7 +221,10 @@ impl Record {
     }
 
     fn splice(&self, additions: &Additions) -> String {
-        let mut out = String::with_capacity(self.pieces.len().saturating_add(600));
+        let signature = additions.signature.as_ref();
+        let value = signature.and_then(|signature| signature.value.as_ref());
+        let room = value.map_or(0, String::len).saturating_add(ROOM);
+        let mut out = String::with_capacity(self.pieces.len().saturating_add(room));
         let mut pieces = self.pieces.split('\n');
         let put = |out: &mut String, member: &str| {
             if !member.is_empty() {
@@ -219,11 +242,9 @@ impl Record {
             put(&mut out, "\"sig\":\".\"");
         }
         put(&mut out, pieces.next().unwrap_or_default());
-        if let Some(signature) = &additions.signature {
-            put(
-                &mut out,
-                &format!("\"{SIGNATURE}\":{}", signature.json().compact()),
-            );
+        if let Some(signature) = signature {
+            put(&mut out, &format!("\"{SIGNATURE}\":"));
+            signature.write(&mut out);
         }
         put(&mut out, pieces.next().unwrap_or_default());
         out.push('}');
@@ -232,22 +253,23 @@ impl Record {
 }
 
 impl SignatureNote {
-    fn json(&self) -> Json {
-        let text = |text: &str| Json::String(text.to_owned());
-        let mut fields = Object::from([
-            ("key".to_owned(), text(self.key.as_str())),
-            ("scheme".to_owned(), text(SCHEME)),
-        ]);
-        match &self.fingerprint {
-            Some(fingerprint) => {
-                fields.insert("fingerprint".to_owned(), text(&fingerprint.to_string()))
-            }
-            None => fields.insert("verified".to_owned(), Json::Bool(false)),
+    /// As compact JSON with sorted keys. Of a channel's records this is the part that every run writes anew.
+    fn write(&self, out: &mut String) {
+        // Writing into a String can't fail.
+        let _ = match &self.fingerprint {
+            Some(fingerprint) => write!(out, "{{\"fingerprint\":\"{fingerprint}\",\"key\":"),
+            None => write!(out, "{{\"key\":"),
         };
+        json::write_string(out, self.key.as_str());
+        let _ = write!(out, ",\"scheme\":\"{SCHEME}\"");
         if let Some(value) = &self.value {
-            fields.insert("value".to_owned(), text(value));
+            out.push_str(",\"value\":");
+            json::write_string(out, value);
         }
-        Json::Object(fields)
+        if self.fingerprint.is_none() {
+            out.push_str(",\"verified\":false");
+        }
+        out.push('}');
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::patch::{PackageKeys, PatchReport};
 
@@ -15,7 +15,7 @@ const SHOWN: usize = 20;
 const MESSAGE: usize = 2_000;
 
 /// What one run of `index` did, or would do.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// The channel's folder.
     pub channel: String,
@@ -24,7 +24,7 @@ pub struct Report {
     /// Whether the index that is served now is this run's.
     pub published: bool,
     /// Why nothing was published.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_published: Option<String>,
     /// How many of everything.
     pub counts: Counts,
@@ -59,7 +59,7 @@ pub struct Report {
 }
 
 /// A generation of a signed index.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedIndex {
     /// Whether this run makes it.
     pub new: bool,
@@ -70,7 +70,7 @@ pub struct SignedIndex {
 }
 
 /// How many packages, and of which kind.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Counts {
     /// In the index.
     pub listed: usize,
@@ -101,7 +101,7 @@ pub struct Counts {
 }
 
 /// A package that was left out of the index.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Refused {
     /// Its path in the channel.
     pub package: String,

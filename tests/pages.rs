@@ -20,7 +20,7 @@ use sigindex::details::{Details, Install};
 use sigindex::json::{Json, Object, parse};
 use sigindex::keys::{Fingerprint, KeyName};
 use sigindex::package::Format;
-use sigindex::repodata::page::{channel_page, may_replace, state, subdir_page};
+use sigindex::repodata::page::{Content, channel_page, may_replace, state, subdir_page};
 use sigindex::repodata::{Document, Formats, Listed};
 
 #[path = "support/shared.rs"]
@@ -237,12 +237,13 @@ fn some() -> Vec<Listed> {
 
 /// Puts the pages of a channel where the browser finds them.
 fn put_channel(browser: &Browser, documents: &[&Document<'_>], formats: &Formats) {
-    let state = state(documents);
-    for document in documents {
-        let page = subdir_page(document, &state, formats);
-        browser.put(&document.subdir.path_of("index.html"), &page);
+    let contents: Vec<Content<'_>> = documents.iter().map(|one| Content::of(one)).collect();
+    let state = state(&contents);
+    for content in &contents {
+        let page = subdir_page(content, &state, formats);
+        browser.put(&content.subdir().path_of("index.html"), &page);
     }
-    browser.put("index.html", &channel_page(documents, formats));
+    browser.put("index.html", &channel_page(&contents, &state, formats));
 }
 
 #[test]
@@ -374,7 +375,8 @@ fn what_a_package_says_never_runs() {
         }
     }
     // The policy holds even if something got through.
-    let page = subdir_page(&document(&noarch, some()), &state(&[]), &formats);
+    let whole = document(&noarch, some());
+    let page = subdir_page(&Content::of(&whole), &state(&[]), &formats);
     let page = String::from_utf8(page).unwrap();
     let through = format!(
         "<main><script>document.title='{PWNED}'</script><img src=x onerror=\"document.title='{PWNED}'\">"
@@ -404,7 +406,8 @@ fn fifty_thousand_records_open_and_filter() {
         listed(&format!("package{name}-1.{version}-h{}_0.conda", &digest[..7]), record, about)
     });
     let document = document(&noarch, many.collect());
-    let page = subdir_page(&document, &state(&[&document]), &Formats::default());
+    let contents = [Content::of(&document)];
+    let page = subdir_page(&contents[0], &state(&contents), &Formats::default());
     assert!(page.len() < 10_000_000, "{} bytes", page.len());
     browser.put("index.html", &page);
     let seen = browser.open("index.html");
@@ -426,12 +429,10 @@ fn fifty_thousand_records_open_and_filter() {
 fn only_indexers_pages_are_replaced() {
     let noarch = SubdirName::noarch();
     let document = document(&noarch, some());
-    assert!(may_replace(&channel_page(&[&document], &formats())));
-    assert!(may_replace(&subdir_page(
-        &document,
-        &state(&[]),
-        &formats()
-    )));
+    let contents = [Content::of(&document)];
+    let state = state(&contents);
+    assert!(may_replace(&channel_page(&contents, &state, &formats())));
+    assert!(may_replace(&subdir_page(&contents[0], &state, &formats())));
     let Some(golden) = shared("golden/conda-index-0.13") else {
         return;
     };

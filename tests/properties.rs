@@ -81,12 +81,13 @@ fn document(subdir: &SubdirName, listed: Vec<Listed>) -> Document<'_> {
 /// Every index file of a channel of these two subdirs.
 fn files(here: &Document<'_>, noarch: &Document<'_>, formats: &Formats) -> Vec<Vec<u8>> {
     let all = [here, noarch];
-    let mut files = vec![page::channel_page(&all, formats)];
-    let state = page::state(&all);
-    for document in all {
+    let contents: Vec<_> = all.iter().map(|one| page::Content::of(one)).collect();
+    let state = page::state(&contents);
+    let mut files = vec![page::channel_page(&contents, &state, formats)];
+    for (document, content) in all.iter().zip(&contents) {
         files.push(document.render(formats).unwrap());
         files.push(run_exports::render(document, &[], formats).unwrap());
-        files.push(page::subdir_page(document, &state, formats));
+        files.push(page::subdir_page(content, &state, formats));
         let mut digests = BTreeMap::new();
         for (name, group) in shards::by_name(document) {
             let shard = shards::shard(document.subdir, &group, formats).unwrap();

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64ct::{Base64, Encoding as _};
 use rayon::prelude::*;
@@ -54,7 +55,7 @@ pub fn make(plan: &Plan, cache: &Path, signed: Option<&SignedBy>) -> io::Result<
     for some in numbers.chunks(AT_ONCE) {
         let entries = some.par_iter().map(|number| entry(plan, *number, signed));
         let entries = entries.collect::<io::Result<Vec<Entry>>>()?;
-        cache.store(&entries).map_err(io::Error::other)?;
+        cache.store(&entries, &[]).map_err(io::Error::other)?;
     }
     Ok(())
 }
@@ -96,7 +97,7 @@ fn entry(plan: &Plan, number: usize, signed: Option<&SignedBy>) -> io::Result<En
     Ok(Entry {
         subdir: subdir.to_owned(),
         name: name.to_owned(),
-        known,
+        known: Arc::new(known),
     })
 }
 

@@ -56,8 +56,9 @@ pub fn files(criterion: &mut Criterion) {
     });
     group.bench_function("a page", |bencher| {
         bencher.iter(|| {
-            let state = page::state(&[&document]);
-            black_box(page::subdir_page(&document, &state, &formats))
+            let contents = [page::Content::of(&document)];
+            let state = page::state(&contents);
+            black_box(page::subdir_page(&contents[0], &state, &formats))
         });
     });
     group.throughput(Throughput::Bytes(text.len() as u64));

@@ -2,9 +2,11 @@
 //! must not know how freshness is judged or what is published.
 
 mod place;
+mod row;
 mod sqlite;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::details::Details;
 use crate::keys::{Fingerprint, KeyName};
@@ -14,30 +16,44 @@ use crate::storage::Stat;
 pub use sqlite::SqliteCache;
 
 /// A memory of packages. Losing it costs time, never correctness.
-pub trait Cache {
+pub trait Cache: Send {
     /// Everything that is remembered of a subdir, by file name.
     ///
     /// # Errors
     /// When the memory can't be read.
-    fn load(&mut self, subdir: &str) -> Result<HashMap<String, Remembered>, CacheError>;
+    fn load(&mut self, subdir: &str) -> Result<Known, CacheError>;
 
-    /// Remembers packages, in place of what was known of the same names. All or nothing.
+    /// Remembers packages, in place of what was known of the same names, and forgets those that are gone. All or
+    /// nothing; the ledger goes with it, because it tells of a state that is no more.
     ///
     /// # Errors
     /// When the memory can't be written.
-    fn store(&mut self, entries: &[Entry]) -> Result<(), CacheError>;
-
-    /// Forgets packages.
-    ///
-    /// # Errors
-    /// When the memory can't be written.
-    fn forget(&mut self, subdir: &str, names: &[String]) -> Result<(), CacheError>;
+    fn store(&mut self, learnt: &[Entry], gone: &[Gone]) -> Result<(), CacheError>;
 
     /// Remembers versions of signed metadata, by role. What is remembered then; with no versions nothing is written.
     ///
     /// # Errors
     /// When the memory can't be read or written.
     fn seen(&mut self, versions: &Versions, which: Seen) -> Result<Versions, CacheError>;
+
+    /// What the last run that went through wrote down at its end, as long as nothing was stored since; with `next`,
+    /// that is written down instead.
+    ///
+    /// # Errors
+    /// When the memory can't be read or written.
+    fn ledger(&mut self, next: Option<&str>) -> Result<Option<String>, CacheError>;
+}
+
+/// What is remembered of a subdir's packages, by file name.
+pub type Known = HashMap<String, Arc<Remembered>>;
+
+/// A package that is to be forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// The subdir.
+    pub subdir: String,
+    /// The file name.
+    pub name: String,
 }
 
 /// Which versions take the place of those that were seen before.
@@ -57,20 +73,20 @@ pub type Versions = BTreeMap<String, u64>;
 pub struct NoCache;
 
 impl Cache for NoCache {
-    fn load(&mut self, _subdir: &str) -> Result<HashMap<String, Remembered>, CacheError> {
-        Ok(HashMap::new())
+    fn load(&mut self, _subdir: &str) -> Result<Known, CacheError> {
+        Ok(Known::new())
     }
 
-    fn store(&mut self, _entries: &[Entry]) -> Result<(), CacheError> {
-        Ok(())
-    }
-
-    fn forget(&mut self, _subdir: &str, _names: &[String]) -> Result<(), CacheError> {
+    fn store(&mut self, _learnt: &[Entry], _gone: &[Gone]) -> Result<(), CacheError> {
         Ok(())
     }
 
     fn seen(&mut self, _versions: &Versions, _which: Seen) -> Result<Versions, CacheError> {
         Ok(Versions::new())
+    }
+
+    fn ledger(&mut self, _next: Option<&str>) -> Result<Option<String>, CacheError> {
+        Ok(None)
     }
 }
 
@@ -82,7 +98,7 @@ pub struct Entry {
     /// The file name.
     pub name: String,
     /// What is known.
-    pub known: Remembered,
+    pub known: Arc<Remembered>,
 }
 
 /// What is remembered of one package.

@@ -1,21 +1,18 @@
 //! The cache in an SQLite file (rollback journal, no WAL: network file systems and read-only media
 //! stay safe). Owns the file, its modes and its schema. A broken or foreign file is put aside, never an error.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::place::{make_private, put_aside, trusted};
-use super::{Attested, Cache, CacheError, Checked, Entry, Facts, Remembered, Seen, Versions};
-use crate::details::Details;
-use crate::keys::{Fingerprint, KeyName};
-use crate::record::Record;
-use crate::storage::Stat;
+use super::row;
+use super::{Cache, CacheError, Entry, Gone, Known, Seen, Versions};
 
 /// Rises with every change of the schema or of what a column means.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 const SCHEMA: &str = "
     CREATE TABLE package (
@@ -24,20 +21,22 @@ const SCHEMA: &str = "
         sha256 BLOB NOT NULL, record TEXT NOT NULL, mismatch TEXT, decoded INTEGER NOT NULL,
         indexed_timestamp INTEGER NOT NULL,
         sig_size INTEGER, sig_mtime INTEGER, sig_inode INTEGER, sig_ctime INTEGER,
-        sig_key TEXT, sig_fingerprint TEXT, sig_value TEXT,
+        sig_key TEXT, sig_fingerprint BLOB, sig_value TEXT,
         details TEXT NOT NULL,
         sigs_size INTEGER, sigs_mtime INTEGER, sigs_inode INTEGER, sigs_ctime INTEGER, sigs_sha256 BLOB,
         checksum INTEGER NOT NULL,
         PRIMARY KEY (subdir, name)
-    ) WITHOUT ROWID;";
+    ) WITHOUT ROWID;
+    CREATE TABLE ledger (one INTEGER PRIMARY KEY, text TEXT NOT NULL, checksum INTEGER NOT NULL);";
 
-const LOAD: &str = "SELECT name, size, mtime, inode, ctime, sha256, record, mismatch, decoded, indexed_timestamp,
-    sig_size, sig_mtime, sig_inode, sig_ctime, sig_key, sig_fingerprint, sig_value, details,
-    sigs_size, sigs_mtime, sigs_inode, sigs_ctime, sigs_sha256, checksum FROM package WHERE subdir = ?1";
+/// Pages that are held in memory, in KiB and negative: all are read once, in their order.
+const READING: i64 = -4_096;
 
-const STORE: &str = "INSERT OR REPLACE INTO package VALUES
-    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-     ?20, ?21, ?22, ?23, ?24, ?25)";
+/// The same for writing: enough for 50,000 packages of a run, however their names sort.
+const WRITING: i64 = -65_536;
+
+/// Large enough that a row fits into its page: of smaller pages each row would take one more for its rest.
+const PAGE_SIZE: i64 = 16_384;
 
 /// Made when it is needed, so that older caches go on as they are.
 const SEEN: &str = "CREATE TABLE IF NOT EXISTS seen (role TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;";
@@ -53,6 +52,7 @@ pub struct SqliteCache {
     path: PathBuf,
     connection: Connection,
     note: Option<String>,
+    read_only: bool,
 }
 
 impl SqliteCache {
@@ -67,19 +67,15 @@ impl SqliteCache {
             Ok(connection) => connection,
             Err(Unusable::Failed(error)) => return Err(error),
             Err(Unusable::Rebuild(why)) => {
-                note = Some(format!(
-                    "{}: the cache {why}; it is put aside as {}.broken and built anew",
-                    path.display(),
-                    path.display()
-                ));
-                put_aside(path)?;
-                connect(path).map_err(|unusable| unusable.into_error(path))?
+                note = Some(said_of(path, why));
+                anew(path)?
             }
         };
         Ok(SqliteCache {
             path: path.to_owned(),
             connection,
             note,
+            read_only: false,
         })
     }
 
@@ -88,22 +84,18 @@ impl SqliteCache {
         trusted(path, &std::fs::metadata(path).ok()?).ok()?;
         let connection =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-        let read = |sql: &str| {
-            connection
-                .query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0))
-                .ok()
-        };
-        let version = read("PRAGMA user_version")?;
-        let sound = read("PRAGMA quick_check(1)")?;
-        let serves = version == SCHEMA_VERSION.into() && sound == "ok".to_owned().into();
-        (serves && connection.prepare(LOAD).is_ok()).then(|| SqliteCache {
+        let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+        let serves = version.is_ok_and(|version| version == SCHEMA_VERSION)
+            && connection.prepare(row::LOAD).is_ok();
+        serves.then(|| SqliteCache {
             path: path.to_owned(),
             connection,
             note: None,
+            read_only: true,
         })
     }
 
-    /// What the operator should know of how it was opened.
+    /// What the operator should know: that it was built anew, and why.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
@@ -116,85 +108,70 @@ impl SqliteCache {
             cause,
         }
     }
+
+    /// Does something with the file. Where that finds it corrupt, a new one takes its place and it is done with that:
+    /// to look through the whole file beforehand would cost every run more than all else that it asks.
+    fn healed<T: Default>(
+        &mut self,
+        operation: &'static str,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, CacheError> {
+        match work(&mut self.connection) {
+            Err(cause) if is_corrupt(&cause) && self.read_only => Ok(T::default()),
+            Err(cause) if is_corrupt(&cause) => {
+                self.note = Some(said_of(&self.path, "is corrupt"));
+                self.connection = anew(&self.path)?;
+                work(&mut self.connection).map_err(self.fail(operation))
+            }
+            done => done.map_err(self.fail(operation)),
+        }
+    }
+}
+
+/// What an operator is told of a cache that is put aside.
+fn said_of(path: &Path, why: &str) -> String {
+    let path = path.display();
+    format!("{path}: the cache {why}; it is put aside as {path}.broken and built anew")
+}
+
+/// Puts a file aside, and makes a new one in its place.
+fn anew(path: &Path) -> Result<Connection, CacheError> {
+    put_aside(path)?;
+    connect(path).map_err(|unusable| unusable.into_error(path))
 }
 
 impl Cache for SqliteCache {
-    fn load(&mut self, subdir: &str) -> Result<HashMap<String, Remembered>, CacheError> {
-        let fail = self.fail("read");
-        let mut statement = self.connection.prepare_cached(LOAD).map_err(&fail)?;
-        let rows = statement
-            .query_map([subdir], |row| Ok(remembered(row)))
-            .map_err(&fail)?;
-        // A row that makes no sense is as good as none: its package is read again.
-        rows.filter_map(Result::transpose)
-            .collect::<Result<_, _>>()
-            .map_err(&fail)
+    fn load(&mut self, subdir: &str) -> Result<Known, CacheError> {
+        self.healed("read", |connection| {
+            let mut statement = connection.prepare_cached(row::LOAD)?;
+            let rows = statement.query_map([subdir], |row| Ok(row::remembered(row)))?;
+            // A row that makes no sense is as good as none: its package is read again.
+            let sound = rows.filter_map(Result::transpose);
+            sound
+                .map(|row| row.map(|(name, known)| (name, Arc::new(known))))
+                .collect()
+        })
     }
 
-    fn store(&mut self, entries: &[Entry]) -> Result<(), CacheError> {
-        let fail = self.fail("written");
-        let transaction = self.connection.transaction().map_err(&fail)?;
-        {
-            let mut statement = transaction.prepare_cached(STORE).map_err(&fail)?;
-            for Entry {
-                subdir,
-                name,
-                known: entry,
-            } in entries
-            {
-                let sig = entry.signature.as_ref();
-                let sig_stat = sig.map(|sig| sig.stat);
-                let sigs = entry.attestations.as_ref();
-                let sigs_stat = sigs.map(|sigs| sigs.stat);
-                statement
-                    .execute(params![
-                        subdir,
-                        name,
-                        entry.stat.size.cast_signed(),
-                        entry.stat.mtime,
-                        entry.stat.inode.cast_signed(),
-                        entry.stat.ctime,
-                        entry.facts.sha256,
-                        entry.facts.record.stored(),
-                        entry.facts.mismatch,
-                        entry.facts.decoded,
-                        entry.indexed_timestamp,
-                        sig_stat.map(|stat| stat.size.cast_signed()),
-                        sig_stat.map(|stat| stat.mtime),
-                        sig_stat.map(|stat| stat.inode.cast_signed()),
-                        sig_stat.map(|stat| stat.ctime),
-                        sig.map(|sig| sig.key.as_str()),
-                        sig.map(|sig| sig.fingerprint.to_string()),
-                        sig.map(|sig| sig.value.as_str()),
-                        entry.facts.details.stored(),
-                        sigs_stat.map(|stat| stat.size.cast_signed()),
-                        sigs_stat.map(|stat| stat.mtime),
-                        sigs_stat.map(|stat| stat.inode.cast_signed()),
-                        sigs_stat.map(|stat| stat.ctime),
-                        sigs.map(|sigs| sigs.sha256),
-                        checksum(name, entry),
-                    ])
-                    .map_err(&fail)?;
+    fn store(&mut self, learnt: &[Entry], gone: &[Gone]) -> Result<(), CacheError> {
+        self.healed("written", |connection| {
+            connection.pragma_update(None, "cache_size", WRITING)?;
+            let transaction = connection.transaction()?;
+            transaction.execute("DELETE FROM ledger", [])?;
+            for entry in learnt {
+                row::store(&transaction, entry)?;
             }
-        }
-        transaction.commit().map_err(&fail)
-    }
-
-    fn forget(&mut self, subdir: &str, names: &[String]) -> Result<(), CacheError> {
-        let fail = self.fail("written");
-        let transaction = self.connection.transaction().map_err(&fail)?;
-        for name in names {
-            transaction
-                .prepare_cached("DELETE FROM package WHERE subdir = ?1 AND name = ?2")
-                .and_then(|mut statement| statement.execute(params![subdir, name]))
-                .map_err(&fail)?;
-        }
-        transaction.commit().map_err(&fail)
+            for Gone { subdir, name } in gone {
+                transaction
+                    .prepare_cached("DELETE FROM package WHERE subdir = ?1 AND name = ?2")?
+                    .execute(params![subdir, name])?;
+            }
+            transaction.commit()
+        })
     }
 
     fn seen(&mut self, versions: &Versions, which: Seen) -> Result<Versions, CacheError> {
-        let fail = self.fail("written");
-        let known = seen(&self.connection).map_err(self.fail("read"))?;
+        let known = self.healed("read", |connection| seen(connection))?;
         let is_new = |(role, version): &(&String, &u64)| match (known.get(*role), which) {
             (None, _) => true,
             (Some(known), Seen::Higher) => known < *version,
@@ -204,16 +181,35 @@ impl Cache for SqliteCache {
         if news.is_empty() {
             return Ok(known);
         }
-        self.connection.execute_batch(SEEN).map_err(&fail)?;
-        let transaction = self.connection.transaction().map_err(&fail)?;
-        for (role, version) in news {
-            // SQLite counts to i64::MAX, and so high no version is.
-            let version = i64::try_from(*version).unwrap_or(i64::MAX);
-            let stored = transaction.execute(STORE_SEEN, params![role, version]);
-            stored.map_err(&fail)?;
+        self.healed("written", |connection| {
+            connection.execute_batch(SEEN)?;
+            let transaction = connection.transaction()?;
+            for (role, version) in &news {
+                // SQLite counts to i64::MAX, and so high no version is.
+                let version = i64::try_from(**version).unwrap_or(i64::MAX);
+                transaction.execute(STORE_SEEN, params![role, version])?;
+            }
+            transaction.commit()?;
+            seen(connection)
+        })
+    }
+
+    fn ledger(&mut self, next: Option<&str>) -> Result<Option<String>, CacheError> {
+        if let Some(text) = next {
+            return self.healed("written", |connection| {
+                let row = params![text, crc32fast::hash(text.as_bytes())];
+                connection.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?1, ?2)", row)?;
+                Ok(Some(text.to_owned()))
+            });
         }
-        transaction.commit().map_err(&fail)?;
-        seen(&self.connection).map_err(self.fail("read"))
+        self.healed("read", |connection| {
+            let found = connection.query_row("SELECT text, checksum FROM ledger", [], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?))
+            });
+            let sound =
+                |(text, checksum): &(String, u32)| crc32fast::hash(text.as_bytes()) == *checksum;
+            Ok(found.optional()?.filter(sound).map(|(text, _)| text))
+        })
     }
 }
 
@@ -230,77 +226,6 @@ fn seen(connection: &Connection) -> rusqlite::Result<Versions> {
     rows.collect()
 }
 
-fn remembered(row: &Row<'_>) -> Option<(String, Remembered)> {
-    let stat = |first: usize| {
-        Some(Stat {
-            size: row.get::<_, i64>(first).ok()?.cast_unsigned(),
-            mtime: row.get(first.checked_add(1)?).ok()?,
-            inode: row
-                .get::<_, i64>(first.checked_add(2)?)
-                .ok()?
-                .cast_unsigned(),
-            ctime: row.get(first.checked_add(3)?).ok()?,
-        })
-    };
-    let signature = stat(10).and_then(|stat| {
-        Some(Checked {
-            stat,
-            key: KeyName::parse(&row.get::<_, String>(14).ok()?).ok()?,
-            fingerprint: Fingerprint::parse(&row.get::<_, String>(15).ok()?).ok()?,
-            value: row.get(16).ok()?,
-        })
-    });
-    let facts = Facts {
-        sha256: row.get(5).ok()?,
-        record: Record::from_stored(row.get(6).ok()?).ok()?,
-        mismatch: row.get(7).ok()?,
-        decoded: row.get(8).ok()?,
-        details: Details::from_stored(&row.get::<_, String>(17).ok()?)?,
-    };
-    let attestations = stat(18).and_then(|stat| {
-        let sha256 = row.get(22).ok()?;
-        Some(Attested { stat, sha256 })
-    });
-    let name: String = row.get(0).ok()?;
-    let entry = Remembered {
-        stat: stat(1)?,
-        facts,
-        indexed_timestamp: row.get(9).ok()?,
-        signature,
-        attestations,
-    };
-    let sound = row.get::<_, u32>(23).ok()? == checksum(&name, &entry);
-    sound.then_some((name, entry))
-}
-
-/// What SQLite's own check does not see: a value that was changed within its row.
-fn checksum(name: &str, entry: &Remembered) -> u32 {
-    let Remembered {
-        stat,
-        facts,
-        indexed_timestamp,
-        signature,
-        attestations,
-    } = entry;
-    let mut hash = crc32fast::Hasher::new();
-    hash.update(format!("{name}\n{stat:?}\n{indexed_timestamp}\n").as_bytes());
-    hash.update(&facts.sha256);
-    hash.update(facts.record.stored().as_bytes());
-    hash.update(format!("\n{:?}\n{}\n", facts.mismatch, facts.decoded).as_bytes());
-    hash.update(facts.details.stored().as_bytes());
-    hash.update(format!("\n{attestations:?}\n").as_bytes());
-    if let Some(Checked {
-        stat,
-        key,
-        fingerprint,
-        value,
-    }) = signature
-    {
-        hash.update(format!("{stat:?}\n{key}\n{fingerprint}\n{value}").as_bytes());
-    }
-    hash.finalize()
-}
-
 /// Why a file can't serve as the cache as it is.
 enum Unusable {
     /// It is worthless; a new one takes its place.
@@ -314,11 +239,9 @@ impl Unusable {
         path: &'p Path,
         operation: &'static str,
     ) -> impl Fn(rusqlite::Error) -> Unusable + use<'p> {
-        move |cause| match cause.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                Unusable::Rebuild("is corrupt")
-            }
-            _ => Unusable::Failed(CacheError::Database {
+        move |cause| match is_corrupt(&cause) {
+            true => Unusable::Rebuild("is corrupt"),
+            false => Unusable::Failed(CacheError::Database {
                 path: path.display().to_string(),
                 operation,
                 cause,
@@ -338,6 +261,14 @@ impl Unusable {
     }
 }
 
+fn is_corrupt(cause: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(
+        cause.sqlite_error_code(),
+        Some(NotADatabase | DatabaseCorrupt)
+    )
+}
+
 fn connect(path: &Path) -> Result<Connection, Unusable> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection =
@@ -349,9 +280,8 @@ fn connect(path: &Path) -> Result<Connection, Unusable> {
     connection
         .pragma_update(None, "journal_mode", "DELETE")
         .map_err(&read)?;
-    // Pages in memory, in KiB: enough for 50,000 packages of a run, however their names sort.
     connection
-        .pragma_update(None, "cache_size", -65_536)
+        .pragma_update(None, "cache_size", READING)
         .map_err(&read)?;
     let version: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -360,21 +290,19 @@ fn connect(path: &Path) -> Result<Connection, Unusable> {
         .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
         .map_err(&read)?;
     match (version, tables) {
-        (SCHEMA_VERSION, 1..) => {
-            let sound: String = connection
-                .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-                .map_err(&read)?;
-            let fits = connection.prepare(LOAD).is_ok();
-            match sound.as_str() {
-                "ok" if fits => Ok(connection),
-                "ok" => Err(Unusable::Rebuild("has another form")),
-                _ => Err(Unusable::Rebuild("is corrupt")),
-            }
+        (SCHEMA_VERSION, 1..) if !is_whole(&connection, path).map_err(&read)? => {
+            Err(Unusable::Rebuild("is corrupt"))
         }
+        (SCHEMA_VERSION, 1..) => match connection.prepare(row::LOAD).map(drop) {
+            Ok(()) => Ok(connection),
+            Err(cause) if is_corrupt(&cause) => Err(Unusable::Rebuild("is corrupt")),
+            Err(_) => Err(Unusable::Rebuild("has another form")),
+        },
         (0, 0) => {
+            let pages = connection.pragma_update(None, "page_size", PAGE_SIZE);
             let make = format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
-            connection
-                .execute_batch(&make)
+            pages
+                .and_then(|()| connection.execute_batch(&make))
                 .map_err(Unusable::of(path, "made"))?;
             Ok(connection)
         }
@@ -382,10 +310,26 @@ fn connect(path: &Path) -> Result<Connection, Unusable> {
     }
 }
 
+/// Whether the file has all the pages that it says it has.
+fn is_whole(connection: &Connection, path: &Path) -> rusqlite::Result<bool> {
+    let number = |pragma: &str| {
+        let read = connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+        read.map(i64::cast_unsigned)
+    };
+    let (pages, size) = (number("PRAGMA page_count")?, number("PRAGMA page_size")?);
+    let found = std::fs::metadata(path).map_or(0, |found| found.len());
+    Ok(pages.saturating_mul(size) <= found)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
+    use crate::cache::{Attested, Checked, Facts, Remembered};
+    use crate::details::Details;
+    use crate::keys::{Fingerprint, KeyName};
+    use crate::record::Record;
+    use crate::storage::Stat;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn entry(name: &str, size: u64, signed: bool) -> Entry {
@@ -426,7 +370,7 @@ mod tests {
         Entry {
             subdir: "noarch".to_owned(),
             name: name.to_owned(),
-            known,
+            known: Arc::new(known),
         }
     }
 
@@ -436,8 +380,8 @@ mod tests {
         let path = folder.path().join("new/cache.db");
         let mut cache = SqliteCache::open(&path).unwrap();
         let entries = [entry("a", 1, true), entry("b", 2, false)];
-        cache.store(&entries).unwrap();
-        cache.store(&entries[..1]).unwrap();
+        cache.store(&entries, &[]).unwrap();
+        cache.store(&entries[..1], &[]).unwrap();
         drop(cache);
         let modes = [path.parent().unwrap(), &path]
             .map(|p| std::fs::metadata(p).unwrap().permissions().mode() & 0o777);
@@ -447,11 +391,21 @@ mod tests {
         let loaded = cache.load("noarch").unwrap();
         assert_eq!(loaded.get("a"), Some(&entries[0].known));
         assert_eq!(loaded.get("b"), Some(&entries[1].known));
-        cache.forget("noarch", &["a".to_owned()]).unwrap();
+        let gone = Gone {
+            subdir: "noarch".to_owned(),
+            name: "a".to_owned(),
+        };
+        assert_eq!(
+            cache.ledger(Some("all is well")).unwrap().as_deref(),
+            Some("all is well")
+        );
+        assert_eq!(cache.ledger(None).unwrap().as_deref(), Some("all is well"));
+        cache.store(&[], &[gone]).unwrap();
+        assert_eq!(cache.ledger(None).unwrap(), None);
         assert_eq!(cache.load("noarch").unwrap().len(), 1);
         let mut dry = SqliteCache::open_read_only(&path).unwrap();
         assert_eq!(dry.load("noarch").unwrap().len(), 1);
-        assert!(dry.store(&entries).is_err());
+        assert!(dry.store(&entries, &[]).is_err());
     }
 
     #[test]
@@ -505,7 +459,7 @@ mod tests {
         let entries = [entry("a", 1, true)];
         for spoil in ["text", "version", "truncated"] {
             let mut cache = SqliteCache::open(&path).unwrap();
-            cache.store(&entries).unwrap();
+            cache.store(&entries, &[]).unwrap();
             drop(cache);
             match spoil {
                 "text" => std::fs::write(&path, "x".repeat(5_000)).unwrap(),
@@ -543,7 +497,7 @@ mod tests {
             "sigs_sha256 = zeroblob(32)",
         ] {
             cache
-                .store(&[entry("a", 1, true), entry("b", 2, false)])
+                .store(&[entry("a", 1, true), entry("b", 2, false)], &[])
                 .unwrap();
             let sql = format!("UPDATE package SET {change} WHERE name = 'a'");
             Connection::open(&path).unwrap().execute(&sql, []).unwrap();

@@ -28,7 +28,7 @@ impl Examiner<'_> {
         remembered: Option<&Attested>,
     ) -> Result<Option<Attested>, String> {
         let name = format!("{}{SUFFIX}", file.name);
-        if !shelf.subdir.others.contains_key(&name) {
+        if !shelf.lying.subdir.others.contains_key(&name) {
             return Ok(None);
         }
         let path = file.subdir.path_of(&name);
@@ -94,7 +94,7 @@ impl Examiner<'_> {
 /// The hashes in the names of the immutable twins that stand beside a package's list.
 fn earlier(shelf: &Shelf<'_>, package: &str) -> BTreeSet<String> {
     let start = format!("{package}{SUFFIX}.");
-    let listings = [&shelf.subdir.others, &shelf.others_in_target];
+    let listings = [&shelf.lying.subdir.others, &shelf.lying.in_target().others];
     let names = listings.into_iter().flat_map(|names| {
         let from = names.range(start.clone()..).map(|(name, _)| name);
         from.take_while(|name| name.starts_with(&start))
@@ -109,8 +109,8 @@ fn earlier(shelf: &Shelf<'_>, package: &str) -> BTreeSet<String> {
 
 /// Whether a record named a list that lies there no longer.
 pub fn is_gone(shelf: &Shelf<'_>, file: &PackageFile) -> bool {
-    let record = shelf.published.records.get(&file.name);
-    let named = record.and_then(|record| record.carried.get(ATTESTATIONS));
+    let was = shelf.was(&file.name);
+    let named = was.and_then(|was| was.carried(ATTESTATIONS));
     let named = named.and_then(Json::as_str);
     named.is_some_and(|hash| has_sidecar(shelf, &file.name, hash))
 }
@@ -132,8 +132,8 @@ pub fn twins(
         let twin = format!("{list}.{}", hex(&attested.sha256));
         let shelf = shelves
             .iter()
-            .find(|shelf| shelf.subdir.name == one.file.subdir);
-        if shelf.is_some_and(|shelf| shelf.others_in_target.contains_key(&twin)) {
+            .find(|shelf| shelf.lying.subdir.name == one.file.subdir);
+        if shelf.is_some_and(|shelf| shelf.lying.in_target().others.contains_key(&twin)) {
             continue;
         }
         let path = one.file.subdir.path_of(&list);
@@ -154,10 +154,10 @@ pub fn twins(
 
 /// What the index that is published says of the same package.
 fn published(shelf: &Shelf<'_>, file: &PackageFile, facts: &Facts) -> Option<String> {
-    let record = shelf.published.records.get(&file.name)?;
-    let same = record.sha256.as_deref() == Some(&hex(&facts.sha256));
-    let hash = record.carried.get(ATTESTATIONS).and_then(Json::as_str)?;
-    (same && shelf.published.by_sigindex && is_sha256(hash)).then(|| hash.to_owned())
+    let was = shelf.was(&file.name)?;
+    let same = was.sha256 == Some(facts.sha256);
+    let hash = was.carried(ATTESTATIONS).and_then(Json::as_str)?;
+    (same && shelf.by_sigindex() && is_sha256(hash)).then(|| hash.to_owned())
 }
 
 /// Whether a package has a list beside it, or had: a record that names one then stands or falls with it.
@@ -165,8 +165,8 @@ pub fn has_sidecar(shelf: &Shelf<'_>, name: &str, hash: &str) -> bool {
     let known = shelf.known.get(name);
     let twin = format!("{name}{SUFFIX}.{hash}");
     known.is_some_and(|known| known.attestations.is_some())
-        || shelf.subdir.others.contains_key(&twin)
-        || shelf.others_in_target.contains_key(&twin)
+        || shelf.lying.subdir.others.contains_key(&twin)
+        || shelf.lying.in_target().others.contains_key(&twin)
 }
 
 fn digest(bytes: &[u8]) -> [u8; 32] {

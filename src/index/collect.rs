@@ -71,7 +71,7 @@ impl<'a> Collector<'a> {
         let news = batch.iter().filter(|one| one.news);
         let entries: Vec<Entry> = news.filter_map(entry).collect();
         if !entries.is_empty() {
-            self.cache.store(&entries)?;
+            self.cache.store(&entries, &[])?;
         }
         Ok(())
     }
@@ -131,6 +131,7 @@ fn read_back(one: &mut Examined, key: &PublicKey, target: &dyn Storage) {
     else {
         return;
     };
+    let known = Arc::make_mut(known);
     match sidecar::read(target, &one.file.sig_path()) {
         Ok((found, stat)) if found == *signature => {
             let (key, fingerprint) = (found.key.clone(), key.fingerprint());

@@ -1,7 +1,7 @@
 //! What each subdir's index lists: examined packages and, where they are to stay, published ones whose files are
 //! gone. Owns what a record is given; writes nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -11,7 +11,7 @@ use super::attest::has_sidecar;
 use super::examine::{Examined, Standing};
 use super::places::Places;
 use super::remains::Recollection;
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Was};
 use crate::cache::Remembered;
 use crate::channel::{PackageFile, SubdirName};
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::json::{self, Json, Object};
 use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey};
 use crate::package::Format;
 use crate::record::{ATTESTATIONS, Additions, SignatureNote, hex, is_sha256};
-use crate::repodata::{Document, Listed, PublishedRecord};
+use crate::repodata::{Document, Listed};
 
 /// Where the names and sizes of signing keys are looked up.
 pub struct SigningKeys<'a> {
@@ -52,20 +52,27 @@ pub fn documents<'a>(
     config: &Config,
     places: Places<'_>,
     shelves: &'a [Shelf<'_>],
-    examined: &[Examined],
+    examined: Vec<Examined>,
     keys: &SigningKeys<'_>,
     pool: &ThreadPool,
 ) -> Result<Vec<Document<'a>>, Error> {
-    let mut by_subdir: BTreeMap<&SubdirName, Vec<&Examined>> = BTreeMap::new();
+    let mut by_subdir: BTreeMap<SubdirName, Vec<Examined>> = BTreeMap::new();
     for one in examined {
-        by_subdir.entry(&one.file.subdir).or_default().push(one);
+        by_subdir
+            .entry(one.file.subdir.clone())
+            .or_default()
+            .push(one);
     }
-    let none = Vec::new();
-    let packages = |shelf: &Shelf<'_>| by_subdir.get(&shelf.subdir.name).unwrap_or(&none);
+    let packages = |shelf: &Shelf<'_>| by_subdir.remove(&shelf.lying.subdir.name);
+    let packages: Vec<Vec<Examined>> = shelves
+        .iter()
+        .map(packages)
+        .map(Option::unwrap_or_default)
+        .collect();
     pool.install(|| {
-        let documents = shelves.par_iter();
+        let documents = shelves.par_iter().zip(packages);
         documents
-            .map(|shelf| document(config, places, shelf, packages(shelf), keys))
+            .map(|(shelf, packages)| document(config, places, shelf, packages, keys))
             .collect()
     })
 }
@@ -74,47 +81,70 @@ fn document<'a>(
     config: &Config,
     places: Places<'_>,
     shelf: &'a Shelf<'_>,
-    packages: &[&Examined],
+    packages: Vec<Examined>,
     keys: &SigningKeys<'_>,
 ) -> Result<Document<'a>, Error> {
     let mut document = Document {
-        subdir: &shelf.subdir.name,
+        subdir: &shelf.lying.subdir.name,
         listed: Vec::with_capacity(packages.len()),
         removed: Vec::new(),
         signing_keys: BTreeMap::new(),
         signatures: Object::new(),
     };
-    let listed = packages.par_iter().map(|one| listed(config, shelf, one));
-    let listed: Vec<Option<Listed>> = listed.collect::<Result<_, Error>>()?;
-    let mut same = HashSet::new();
-    for (one, listed) in packages.iter().zip(listed) {
-        let Some(listed) = listed else { continue };
-        same.extend(unchanged(shelf, one).map(|_| one.file.name.as_str()));
-        document.listed.push(listed);
-        let known = one.known.as_ref();
-        let checked = known.and_then(|known| known.signature.as_ref());
-        let key = checked.and_then(|checked| {
-            let found = keys.find(&checked.fingerprint)?;
-            Some((checked.fingerprint, found))
-        });
-        document.signing_keys.extend(key);
+    // What is remembered of a package is let go as soon as its line is made.
+    let lines = packages.into_par_iter();
+    let lines = lines.map(|one| line(config, shelf, &one));
+    let lines: Vec<Option<Line>> = lines.collect::<Result<_, Error>>()?;
+    let mut signed_by = BTreeSet::new();
+    for line in lines.into_iter().flatten() {
+        document.signatures.extend(line.foreign);
+        document.listed.push(line.listed);
+        signed_by.extend(line.signed_by);
     }
+    let found = signed_by
+        .into_iter()
+        .filter_map(|key| Some((key, keys.find(&key)?)));
+    document.signing_keys.extend(found);
     if config.update_only {
         keep_gone(&mut document, shelf, places)?;
     }
-    let foreign = shelf.published.signatures.iter();
-    let foreign = foreign.filter(|(name, _)| same.contains(name.as_str()));
-    document.signatures = foreign
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
     Ok(document)
 }
 
+/// What a package adds to a document.
+struct Line {
+    listed: Listed,
+    /// The key of its signature.
+    signed_by: Option<Fingerprint>,
+    /// Its signatures by another tool, as long as it has the same bytes.
+    foreign: Option<(String, Json)>,
+}
+
+/// What a package adds; `None` when it was refused.
+fn line(config: &Config, shelf: &Shelf<'_>, one: &Examined) -> Result<Option<Line>, Error> {
+    let Some(listed) = listed(config, shelf, one)? else {
+        return Ok(None);
+    };
+    let checked = one
+        .known
+        .as_ref()
+        .and_then(|known| known.signature.as_ref());
+    let foreign = shelf
+        .told()
+        .and_then(|told| told.signatures.get_key_value(&one.file.name))
+        .filter(|_| unchanged(shelf, one).is_some());
+    Ok(Some(Line {
+        listed,
+        signed_by: checked.map(|checked| checked.fingerprint),
+        foreign: foreign.map(|(name, value)| (name.clone(), value.clone())),
+    }))
+}
+
 /// A package's published record, as long as it is of the same bytes.
-fn unchanged<'s, 'a>(shelf: &'s Shelf<'a>, one: &Examined) -> Option<&'s PublishedRecord<'a>> {
-    let sha256 = hex(&one.known.as_ref()?.facts.sha256);
-    let published = shelf.published.records.get(&one.file.name);
-    published.filter(|record| record.sha256.as_ref() == Some(&sha256))
+fn unchanged<'s>(shelf: &'s Shelf<'_>, one: &Examined) -> Option<Was<'s>> {
+    let sha256 = one.known.as_ref()?.facts.sha256;
+    let was = shelf.was(&one.file.name);
+    was.filter(|was| was.sha256 == Some(sha256))
 }
 
 /// A package's line in the index; `None` when it was refused.
@@ -169,7 +199,7 @@ fn planned_note() -> Option<SignatureNote> {
 /// which lies beside the package or, where none ever did, the one that the record has from elsewhere.
 fn carried(shelf: &Shelf<'_>, one: &Examined, known: &Remembered) -> Object {
     let mut carried = unchanged(shelf, one)
-        .map(|record| record.carried.clone())
+        .map(|was| was.all_carried())
         .unwrap_or_default();
     let published = carried.remove(ATTESTATIONS);
     let elsewhere = || {
@@ -190,9 +220,10 @@ fn keep_gone(
     shelf: &Shelf<'_>,
     places: Places<'_>,
 ) -> Result<(), Error> {
-    let mut recollection = Recollection::new(places, &shelf.subdir.name, &shelf.known);
-    for (name, record) in shelf.gone() {
-        let Some(format) = Format::of(name) else {
+    let mut recollection = Recollection::new(places, &shelf.lying.subdir.name, &shelf.known);
+    for name in shelf.gone() {
+        let record = shelf.told().and_then(|told| told.records.get(name));
+        let (Some(format), Some(record)) = (Format::of(name), record) else {
             continue;
         };
         let text = match json::parse(record.text.as_bytes()) {
@@ -221,6 +252,6 @@ fn key_of(shelf: &Shelf<'_>, fields: &Object) -> Option<(Fingerprint, (KeyName, 
     };
     let fingerprint = signature.get("fingerprint").and_then(Json::as_str)?;
     let fingerprint = Fingerprint::parse(fingerprint).ok()?;
-    let key = shelf.published.signing_keys.get(&fingerprint)?;
+    let key = shelf.told()?.signing_keys.get(&fingerprint)?;
     Some((fingerprint, key.clone()))
 }

@@ -1,6 +1,7 @@
 //! One package: from its name to what the index says of it. Owns freshness, the one reading, and the
 //! order in which evidence is gathered; the verdict is `judge`'s, and writing is the collector's.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::Config;
@@ -16,8 +17,6 @@ use crate::error::Error;
 use crate::keys::{KeyName, Keyring};
 use crate::package::Beside;
 use crate::progress::Progress;
-use crate::record::hex;
-use crate::repodata::PublishedRecord;
 use crate::sidecar;
 use crate::signature::{self, Check, Signature};
 use crate::storage::Stat;
@@ -48,7 +47,7 @@ pub struct Examined {
     /// Whether its file was opened and read.
     pub opened: bool,
     /// What is known of it now, unless it could not be read.
-    pub known: Option<Remembered>,
+    pub known: Option<Arc<Remembered>>,
     /// Whether that is more than was known before.
     pub news: bool,
     /// How it stands in the index, or why it does not.
@@ -125,6 +124,9 @@ impl Examiner<'_> {
                 let mut examined =
                     self.conclude(shelf, file, known.stat, facts, attestations, verdict);
                 examined.news = examined.known.as_ref() != Some(known);
+                if !examined.news {
+                    examined.known = Some(Arc::clone(known));
+                }
                 Surveyed::Settled(Box::new(examined))
             }
         }
@@ -200,14 +202,12 @@ impl Examiner<'_> {
         attestations: &Attestation,
     ) -> Verdict {
         // A published record without a digest vouches for nothing.
-        let sha256 = hex(&facts.sha256);
-        let same = |published: &PublishedRecord<'_>| published.sha256.as_ref() == Some(&sha256);
         let evidence = Evidence {
             path: &file.path(),
             sha256: &facts.sha256,
             changed: shelf
                 .bound(&file.name)
-                .is_some_and(|published| !same(published)),
+                .is_some_and(|was| was.sha256 != Some(facts.sha256)),
             mismatch: facts.mismatch.as_deref(),
             signature,
             attestations: attestations.as_ref().err().map(String::as_str),
@@ -223,7 +223,7 @@ impl Examiner<'_> {
         facts: &Facts,
         remembered: Option<&Checked>,
     ) -> SigState {
-        let Some(place) = shelf.place_of_sig(self.places, file) else {
+        let Some(place) = shelf.lying.place_of_sig(self.places, file) else {
             return SigState::Absent;
         };
         let path = file.sig_path();
@@ -285,7 +285,7 @@ impl Examiner<'_> {
         attestations: Attestation,
         verdict: Verdict,
     ) -> Examined {
-        let sha256 = hex(&facts.sha256);
+        let sha256 = facts.sha256;
         let indexed_timestamp = self.indexed_timestamp(shelf, file, &sha256);
         let mut known = Remembered {
             stat,
@@ -311,14 +311,10 @@ impl Examiner<'_> {
                 "{path}: the list of attestations that its record named is gone, and so its record names none now"
             ));
         }
-        let published = shelf
-            .published
-            .records
-            .get(&file.name)
-            .and_then(|record| record.sha256.as_ref());
-        if !shelf.published.by_sigindex
+        let published = shelf.was(&file.name).and_then(|was| was.sha256);
+        if !shelf.by_sigindex()
             && standing.is_ok()
-            && published.is_some_and(|published| *published != sha256)
+            && published.is_some_and(|published| published != sha256)
         {
             let path = file.path();
             warnings.push(format!(
@@ -328,7 +324,7 @@ impl Examiner<'_> {
         Examined {
             file: file.clone(),
             opened: false,
-            known: Some(known),
+            known: Some(Arc::new(known)),
             news: false,
             standing,
             warnings,
@@ -336,18 +332,18 @@ impl Examiner<'_> {
     }
 
     /// When this index first saw the package (CEP 47). Bytes that were replaced are new; the time never falls.
-    fn indexed_timestamp(&self, shelf: &Shelf<'_>, file: &PackageFile, sha256: &str) -> i64 {
+    fn indexed_timestamp(&self, shelf: &Shelf<'_>, file: &PackageFile, sha256: &[u8; 32]) -> i64 {
         let now = self.config.now;
-        let published = shelf.published.records.get(&file.name);
+        let published = shelf.was(&file.name);
         let remembered = shelf.known.get(&file.name);
         let earlier = published
             .and_then(|record| record.indexed_timestamp)
             .or(remembered
-                .filter(|known| hex(&known.facts.sha256) == sha256)
+                .filter(|known| known.facts.sha256 == *sha256)
                 .map(|known| known.indexed_timestamp));
         let replaced = shelf
             .bound(&file.name)
-            .is_some_and(|record| record.sha256.as_deref() != Some(sha256));
+            .is_some_and(|was| was.sha256 != Some(*sha256));
         match earlier {
             Some(earlier) if replaced => earlier.max(now),
             Some(earlier) => earlier,

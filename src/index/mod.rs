@@ -7,6 +7,8 @@ mod crew;
 mod documents;
 mod examine;
 mod judge;
+mod ledger;
+mod making;
 mod neighbours;
 mod outputs;
 mod patching;
@@ -14,6 +16,7 @@ mod places;
 mod read;
 mod remains;
 mod retired;
+mod reuse;
 mod run;
 mod shelf;
 mod signed;
@@ -21,8 +24,7 @@ mod signing_key;
 mod tally;
 mod told;
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use rayon::ThreadPool;
@@ -32,27 +34,28 @@ pub(crate) use crew::each;
 use documents::SigningKeys;
 use examine::{Examined, Examiner};
 pub use judge::{Policy, SignList, Signing};
+use ledger::{Asked, Judged, Ledger, Left};
+use making::Making;
 use neighbours::Neighbour;
-use outputs::{Outcome, Outputs};
 pub use patching::Patches;
 use patching::Prepared;
 pub use places::Places;
+use reuse::News;
 use run::Run;
-use shelf::Shelf;
+use shelf::{Lying, Shelf};
 pub use signed::SignedConfig;
-use signed::{Listing, Signed};
+use signed::Standing;
 pub use signing_key::{Keys, RoleKeys, SigningKey};
 
-use crate::cache::{Cache, Seen, Versions};
+use crate::cache::Cache;
 use crate::channel::Selection;
 use crate::error::Error;
-use crate::keys::{Fingerprint, KeyName, Keyring};
+use crate::keys::Keyring;
 use crate::progress::Progress;
-use crate::repodata::{Document, Formats, IndexFile, Pins};
+use crate::repodata::{Formats, IndexFile, Pins};
 use crate::report::Report;
 use crate::signing_log::SigningLog;
-use crate::storage::{Change, Stat};
-use crate::tuf::TARGETS;
+use crate::storage::Stat;
 use told::Told;
 
 /// What stands in the path of every shard.
@@ -158,230 +161,189 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
         progress,
         cancelled,
     } = tools;
-    let (standing, mut warnings) = signed::begin(config, places, roles, cache, pool)?;
-    let (places, role_keys) = (standing.vouch(places), &standing.role_keys());
-    let key = standing.guard(key, role_keys.clone());
-    let mut channel = shelf::walk(places, &config.selection)?;
-    let neighbours = neighbours::neighbours(config, places, &mut channel)?;
-    let told = shelf::told(places, &channel, pool)?;
-    let first = neighbours.is_empty() && told.iter().all(Told::is_nothing);
-    let shelves = shelf::shelves(channel.subdirs, &told, places, cache, pool)?;
-    if !config.dry_run {
-        places.target().apply(shelf::leftovers(places, &shelves)?)?;
-    }
-
-    let mut prepared = patching::prepare(config, places, &shelves)?;
-    warnings.append(&mut channel.warnings);
-    warnings.append(&mut prepared.warnings);
-
-    let examiner = Examiner {
-        config,
-        places,
-        keyring,
-        key: &key,
-        role_keys,
-        progress,
-        cancelled,
+    let (standing, warnings) = signed::begin(config, places, roles, cache, pool)?;
+    let places = standing.vouch(places);
+    let walked = Walked::of(config, places, warnings)?;
+    let apart = standing.is_signed() || !walked.neighbours.is_empty();
+    let asked = Asked::of(config, places, keyring, apart);
+    let ledger = Ledger::open(cache, &asked, config.now);
+    let same = |ledger: &Ledger| {
+        let walked = (walked.lying.as_slice(), walked.warnings.as_slice());
+        ledger.nothing_new(config, places, walked, pool)
     };
-    let run = Run {
-        examiner: &examiner,
-        shelves: &shelves,
-        pool,
+    let mut report = match ledger.as_ref().and_then(same) {
+        Some(report) => report,
+        None => {
+            let anew = Anew {
+                config,
+                places,
+                keyring,
+                standing: &standing,
+                asked: &asked,
+                ledger: ledger.as_ref(),
+                pool,
+                progress,
+                cancelled,
+            };
+            anew.index(walked, key, (cache, log))?
+        }
     };
-    let mut examined = run.examine(Collector::new(places.target(), cache, log, config.dry_run))?;
-
-    progress.phase("making the index");
-    let twins = attest::twins(places, &shelves, &mut examined);
-    let mut report = tally::report(config, warnings, &shelves, &examined, places);
-    report.first = first;
-    if report.not_published.is_none() {
-        let made_with = key.opened().map(|signer| signer.public_key());
-        let making = Making {
-            config,
-            places,
-            shelves: &shelves,
-            examined: &examined,
-            twins,
-            keys: SigningKeys { keyring, made_with },
-            signed: standing.target.as_ref(),
-            pool,
-            cancelled,
-        };
-        making.publish(prepared, &neighbours, (cache, progress), &mut report)?;
-    }
     report.shorten_warnings();
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
 }
 
-/// The second half of the story: from examined packages to files.
-struct Making<'a> {
+/// A run that has something to do, and what it builds on.
+struct Anew<'a> {
     config: &'a Config,
     places: Places<'a>,
-    shelves: &'a [Shelf<'a>],
-    examined: &'a [Examined],
-    twins: Vec<IndexFile>,
-    keys: SigningKeys<'a>,
-    signed: Option<&'a Signed<'a>>,
+    keyring: &'a Keyring,
+    standing: &'a Standing<'a>,
+    asked: &'a Asked,
+    ledger: Option<&'a Ledger>,
     pool: &'a ThreadPool,
+    progress: &'a Progress,
     cancelled: &'a AtomicBool,
 }
 
-impl Making<'_> {
-    /// Makes what has to be done, and does it.
-    fn publish(
+impl Anew<'_> {
+    fn index(
         self,
-        patches: Prepared<'_>,
-        neighbours: &[Neighbour],
-        (cache, progress): (&mut dyn Cache, &Progress),
-        report: &mut Report,
-    ) -> Result<(), Error> {
-        let (config, places, shelves) = (self.config, self.places, self.shelves);
-        let (changes, seen) = self.changes(patches, neighbours, cache, report)?;
-        progress.phase("publishing");
-        [report.files, report.deleted] = paths(&changes);
+        walked: Walked,
+        key: SigningKey<'_>,
+        (cache, log): (&mut dyn Cache, Option<&mut SigningLog>),
+    ) -> Result<Report, Error> {
+        let (config, places, pool) = (self.config, self.places, self.pool);
+        let known = shelf::known(&walked.lying, cache, pool)?;
+        let told = shelf::told(places, &walked.lying, &known, self.ledger, pool)?;
+        let is_first = |told: &Option<Told>| told.as_ref().is_some_and(Told::is_nothing);
+        let first = walked.neighbours.is_empty() && told.iter().all(is_first);
+        let shelves = shelf::shelves(walked.lying, known, &told, places, pool)?;
         if !config.dry_run {
-            // One batch for all subdirs: where it fails in one, none is published.
-            places.target().apply(changes)?;
-            report.published = true;
-            remember(&seen, config, cache, report);
-            forget(config, shelves, cache, report);
+            places.target().apply(shelf::leftovers(places, &shelves)?)?;
         }
-        Ok(())
+        let mut prepared = patching::prepare(config, places, &shelves)?;
+        let of_patches = std::mem::take(&mut prepared.warnings);
+        let role_keys = &self.standing.role_keys();
+        let key = self.standing.guard(key, role_keys.clone());
+        let collector = Collector::new(places.target(), cache, log, config.dry_run);
+        let mut examined = self.examine(&shelves, (&key, role_keys), collector)?;
+
+        self.progress.phase("making the index");
+        let twins = attest::twins(places, &shelves, &mut examined);
+        let warnings = walked.warnings.iter().cloned().chain(of_patches).collect();
+        let mut report = tally::report(config, warnings, &shelves, &examined, places);
+        report.first = first;
+        if report.not_published.is_none() {
+            let found = Found {
+                shelves,
+                examined,
+                twins,
+                prepared,
+                neighbours: walked.neighbours,
+                warnings: walked.warnings,
+            };
+            self.publish(found, &key, cache, &mut report)?;
+        }
+        Ok(report)
     }
 
-    /// Records, then patches, then every file that follows from them, then the generation that names these; and the
-    /// versions of its metadata, where there is one.
-    fn changes(
-        self,
-        patches: Prepared<'_>,
-        neighbours: &[Neighbour],
-        cache: &mut dyn Cache,
-        report: &mut Report,
-    ) -> Result<(Vec<Change>, Versions), Error> {
-        let Making {
-            config,
-            places,
+    /// Looks at every package, and reads those that have to be.
+    fn examine(
+        &self,
+        shelves: &[Shelf<'_>],
+        (key, role_keys): (&SigningKey<'_>, &signing_key::Keys),
+        collector: Collector<'_>,
+    ) -> Result<Vec<Examined>, Error> {
+        let examiner = Examiner {
+            config: self.config,
+            places: self.places,
+            keyring: self.keyring,
+            key,
+            role_keys,
+            progress: self.progress,
+            cancelled: self.cancelled,
+        };
+        let run = Run {
+            examiner: &examiner,
             shelves,
-            examined,
-            ..
-        } = self;
-        let documents =
-            documents::documents(config, places, shelves, examined, &self.keys, self.pool)?;
-        let (others, warnings) = neighbours::documents(places, neighbours, cache)?;
-        report.warnings.extend(warnings);
-        let (patched, reports) = patching::patched(
-            config,
-            places,
-            patches,
-            documents,
-            &others,
-            &self.keys,
-            self.cancelled,
-        )?;
-        report.patches = reports;
-        let outputs = Outputs {
-            config,
-            places,
-            shelves,
-            patched: &patched,
-            neighbours: &others,
-            twins: self.twins,
-            known: self.signed.map(Signed::known),
             pool: self.pool,
         };
-        let mut outcome = outputs.outcome()?;
-        report.warnings.append(&mut outcome.warnings);
-        let mut seen = Versions::new();
-        if let Some(signed) = self.signed {
-            let documents = patched.iter().map(|patched| &patched.document);
-            let listing = Listing {
-                storage: places.target(),
-                channel: &config.channel,
-                targets: std::mem::take(&mut outcome.targets),
-                walked: documents.clone().map(|one| one.subdir).collect(),
-                told: others.iter().map(|one| one.subdir).collect(),
-                keys: signers(documents.chain(&others)),
-                known_keys: self.keys.iter().collect(),
-                dry_run: config.dry_run,
-            };
-            seen = follow(signed, listing, config, &mut outcome, report)?;
-        }
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        outputs::in_order(&mut outcome.changes);
-        let changes = outcome.changes.into_iter().map(|(_, change)| change);
-        Ok((changes.collect(), seen))
+        run.examine(collector)
     }
-}
 
-/// Adds the generation that follows to what has to be done; its versions.
-fn follow(
-    signed: &Signed<'_>,
-    listing: Listing<'_>,
-    config: &Config,
-    outcome: &mut Outcome,
-    report: &mut Report,
-) -> Result<Versions, Error> {
-    let next = signed.next(listing, config.signed)?;
-    outcome.changes.extend(next.changes);
-    report.warnings.extend(next.warnings);
-    report.signed_index = Some(next.report);
-    Ok(next.versions)
-}
-
-/// The keys whose signatures documents list.
-fn signers<'d>(
-    documents: impl Iterator<Item = &'d Document<'d>>,
-) -> BTreeMap<Fingerprint, KeyName> {
-    let keys = documents.flat_map(|document| &document.signing_keys);
-    keys.map(|(fingerprint, (name, _))| (*fingerprint, name.clone()))
-        .collect()
-}
-
-/// What is written, and what is deleted, for the report. The shards of a subdir count as one, and so do files by hash:
-/// they are many, and a dry run can't know the names of those with signatures that it does not make.
-fn paths(changes: &[Change]) -> [Vec<String>; 2] {
-    let mut seen = HashSet::new();
-    let [mut written, mut deleted] = [Vec::new(), Vec::new()];
-    for change in changes {
-        let path = match change.path().split_once(SHARDS_FOLDER) {
-            _ if change.path().starts_with(TARGETS) => format!("{TARGETS}/"),
-            Some((subdir, _)) => format!("{subdir}{SHARDS_FOLDER}"),
-            None => change.path().to_owned(),
+    /// Makes the index of what was found, publishes it, and writes down how that ended.
+    fn publish(
+        &self,
+        mut found: Found<'_>,
+        key: &SigningKey<'_>,
+        cache: &mut dyn Cache,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        let (config, places, pool) = (self.config, self.places, self.pool);
+        let judged = Judged::of(config, &found.shelves, &found.examined, pool);
+        let news = News::of(config, &found.shelves, &found.examined);
+        found.shelves.iter_mut().for_each(Shelf::settle);
+        let shelves = found.shelves.as_slice();
+        let made_with = key.opened().map(|signer| signer.public_key());
+        let making = Making {
+            config,
+            places,
+            shelves,
+            news,
+            twins: found.twins,
+            keys: SigningKeys {
+                keyring: self.keyring,
+                made_with,
+            },
+            signed: self.standing.target.as_ref(),
+            ledger: self.ledger,
+            pool,
+            progress: self.progress,
+            cancelled: self.cancelled,
         };
-        let is_deleted = matches!(change, Change::Remove { .. });
-        if seen.insert((is_deleted, path.clone())) {
-            match is_deleted {
-                true => deleted.push(path),
-                false => written.push(path),
-            }
-        }
-    }
-    [written, deleted]
-}
-
-/// Lets the cache forget what is gone. The index is published by then, whatever becomes of the cache.
-fn forget(config: &Config, shelves: &[Shelf<'_>], cache: &mut dyn Cache, report: &mut Report) {
-    // Records that stay without their files need what is remembered of them.
-    if config.update_only {
-        return;
-    }
-    for shelf in shelves {
-        if let Err(error) = shelf.forget(cache) {
-            report.warnings.push(error.to_string());
-        }
+        let before = (found.examined, found.prepared);
+        let files = making.publish(before, &found.neighbours, cache, report)?;
+        let left = Left {
+            asked: self.asked,
+            warnings: &found.warnings,
+            shelves,
+            judged,
+            files,
+        };
+        left.write_down(places, report, cache);
+        Ok(())
     }
 }
 
-/// Lets the cache remember which generation was published.
-fn remember(seen: &Versions, config: &Config, cache: &mut dyn Cache, report: &mut Report) {
-    let which = match config.signed.accept {
-        true => Seen::Any,
-        false => Seen::Higher,
-    };
-    if let Err(error) = cache.seen(seen, which) {
-        report.warnings.push(error.to_string());
+/// What a run found, before an index is made of it.
+struct Found<'a> {
+    shelves: Vec<Shelf<'a>>,
+    examined: Vec<Examined>,
+    twins: Vec<IndexFile>,
+    prepared: Prepared<'a>,
+    neighbours: Vec<Neighbour>,
+    /// What the walk had to say.
+    warnings: Vec<String>,
+}
+
+/// What lies in a channel, before anything is opened.
+struct Walked {
+    lying: Vec<Lying>,
+    neighbours: Vec<Neighbour>,
+    warnings: Vec<String>,
+}
+
+impl Walked {
+    /// Walks the channel; `warnings` come before what the walk has to say.
+    fn of(config: &Config, places: Places<'_>, mut warnings: Vec<String>) -> Result<Self, Error> {
+        let mut channel = shelf::walk(places, &config.selection)?;
+        let neighbours = neighbours::neighbours(config, places, &mut channel)?;
+        warnings.append(&mut channel.warnings);
+        Ok(Walked {
+            lying: Lying::beside(channel.subdirs, places)?,
+            neighbours,
+            warnings,
+        })
     }
 }

@@ -2,15 +2,17 @@
 //! and their order; what stands in each is [`crate::repodata`]'s.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::Config;
+use super::ledger::Files;
 use super::patching::Patched;
 use super::places::Places;
 use super::retired::retired;
+use super::reuse::Reach;
 use super::shelf::Shelf;
 use crate::channel::SubdirName;
 use crate::error::Error;
@@ -43,6 +45,8 @@ pub struct Outputs<'a> {
     pub twins: Vec<IndexFile>,
     /// What the generation before names, where the index is signed.
     pub known: Option<&'a Targets>,
+    /// How much of each subdir's index has to be made anew.
+    pub reaches: Vec<Reach>,
     /// The threads.
     pub pool: &'a ThreadPool,
 }
@@ -55,10 +59,38 @@ pub struct Outcome {
     pub targets: Targets,
     /// What an operator should know.
     pub warnings: Vec<String>,
+    /// What stands once all that is done.
+    pub files: Files,
 }
 
-/// Files as they should stand, and what an operator should know of them.
-type Made = (Vec<IndexFile>, Vec<String>);
+/// Files as they should stand, and what there is to know of them.
+#[derive(Default)]
+struct Made {
+    files: Vec<IndexFile>,
+    /// What an operator should know.
+    warnings: Vec<String>,
+    /// Files that are somebody else's, and looked at all the same.
+    left_alone: Vec<String>,
+    /// When something has to be done though nothing changes, in Unix milliseconds.
+    until: Option<i64>,
+}
+
+impl Made {
+    fn of(files: impl Into<Vec<IndexFile>>) -> Made {
+        let files = files.into();
+        Made {
+            files,
+            ..Made::default()
+        }
+    }
+}
+
+/// A part of the work, held against what stands.
+struct Part {
+    settled: Vec<Settled>,
+    files: Files,
+    warnings: Vec<String>,
+}
 
 /// One part of the work, which needs no other.
 type Job<'j> = Box<dyn Fn() -> Result<Made, Error> + Send + Sync + 'j>;
@@ -70,17 +102,24 @@ impl Outputs<'_> {
     /// When a file can't be made, or one that stands there can't be read.
     pub fn outcome(&self) -> Result<Outcome, Error> {
         let all = self.documents();
-        let state = page::state(&all);
+        let pages = self.contents(&all);
+        let state = page::state(&pages);
         let mut jobs: Vec<Job<'_>> = vec![Box::new(|| self.current(&all))];
-        for (shelf, patched) in self.shelves.iter().zip(self.patched) {
-            jobs.push(Box::new(|| self.shards(shelf, patched)));
+        let subdirs = self.shelves.iter().zip(self.patched).zip(&self.reaches);
+        for ((shelf, patched), reach) in subdirs {
+            let names = match reach {
+                Reach::All => None,
+                Reach::Names(names, _) => Some(names),
+                Reach::Page(_) => continue,
+            };
+            jobs.push(Box::new(move || self.shards(shelf, patched, names)));
             jobs.push(Box::new(|| self.repodata(patched)));
             jobs.push(Box::new(|| self.run_exports(patched)));
         }
         jobs.push(Box::new(|| self.summaries(&all)));
-        self.add_pages(&all, &state, &mut jobs);
-        jobs.push(Box::new(|| Ok((self.twins.clone(), Vec::new()))));
-        let settled: Vec<(Vec<Settled>, Vec<String>)> = self.pool.install(|| {
+        self.add_pages(&pages, &state, &mut jobs);
+        jobs.push(Box::new(|| Ok(Made::of(self.twins.clone()))));
+        let parts: Vec<Part> = self.pool.install(|| {
             let settled = jobs.par_iter().map(|job| self.settle(job()?));
             settled.collect::<Result<_, Error>>()
         })?;
@@ -88,13 +127,20 @@ impl Outputs<'_> {
             changes: Vec::new(),
             targets: Targets::new(),
             warnings: Vec::new(),
+            files: Files::default(),
         };
-        for (files, warnings) in settled {
-            for file in files {
+        for reach in &self.reaches {
+            if let Reach::Page(files) | Reach::Names(_, files) = reach {
+                outcome.files.extend(files.clone());
+            }
+        }
+        for part in parts {
+            for file in part.settled {
                 outcome.changes.extend(file.changes);
                 outcome.targets.extend(file.target);
             }
-            outcome.warnings.extend(warnings);
+            outcome.files.extend(part.files);
+            outcome.warnings.extend(part.warnings);
         }
         in_order(&mut outcome.changes);
         let removed = self.removed_of_others(&outcome.changes);
@@ -103,31 +149,40 @@ impl Outputs<'_> {
     }
 
     /// What has to be done for the files of one part; what stands already is let go at once.
-    fn settle(&self, (files, warnings): Made) -> Result<(Vec<Settled>, Vec<String>), Error> {
+    fn settle(&self, made: Made) -> Result<Part, Error> {
         let target = self.places.target();
-        let settled = files.into_par_iter().map(|file| match self.known {
-            Some(known) => publish::signed::settle(target, &file, known.get(&file.path)),
-            None => {
-                let change = publish::change(target, &file)?;
-                let changes = change.map(|change| (file.rank, change)).into_iter();
-                Ok(Settled {
-                    changes: changes.collect(),
-                    target: None,
-                })
-            }
+        let settled = made.files.into_par_iter().map(|file| {
+            let settled = match self.known {
+                Some(known) => publish::signed::settle(target, &file, known.get(&file.path)),
+                None => Settled::plainly(target, &file),
+            };
+            Ok((file.path, settled?))
         });
-        Ok((settled.collect::<Result<_, Error>>()?, warnings))
+        let settled: Vec<(String, Settled)> = settled.collect::<Result<_, Error>>()?;
+        let mut part = Part {
+            settled: Vec::with_capacity(settled.len()),
+            files: Files::until(made.until),
+            warnings: made.warnings,
+        };
+        for (path, settled) in settled {
+            part.files.note(path, settled.stands);
+            part.settled.push(settled);
+        }
+        for path in made.left_alone {
+            part.files.note(path, None);
+        }
+        Ok(part)
     }
 
     /// Whoever takes over a channel wants to know which of its files go.
     fn removed_of_others(&self, changes: &[(Rank, Change)]) -> Option<String> {
-        let foreign = |shelf: &Shelf<'_>| !shelf.published.by_sigindex;
+        let foreign = |shelf: &Shelf<'_>| !shelf.by_sigindex();
         let is_channels = self.neighbours.is_empty() && self.shelves.iter().all(foreign);
         let taken_over = |path: &str| match path.split_once('/') {
             None => is_channels,
             Some((subdir, _)) => {
                 let mut shelves = self.shelves.iter();
-                shelves.any(|shelf| shelf.subdir.name.as_str() == subdir && foreign(shelf))
+                shelves.any(|shelf| shelf.lying.subdir.name.as_str() == subdir && foreign(shelf))
             }
         };
         let removed = changes.iter().filter_map(|(_, change)| match change {
@@ -179,7 +234,11 @@ impl Outputs<'_> {
             unpatched,
             formats,
         ));
-        Ok((files, document.warnings(formats)))
+        Ok(Made {
+            files,
+            warnings: document.warnings(formats),
+            ..Made::default()
+        })
     }
 
     fn run_exports(&self, patched: &Patched<'_>) -> Result<Made, Error> {
@@ -190,19 +249,49 @@ impl Outputs<'_> {
             .then(|| run_exports::render(&patched.document, &patched.taken, formats))
             .transpose()?;
         let files = with_twins(Rank::Kin, subdir, run_exports::RUN_EXPORTS, text, formats);
-        Ok((files.into(), Vec::new()))
+        Ok(Made::of(files))
     }
 
-    fn shards(&self, shelf: &Shelf<'_>, patched: &Patched<'_>) -> Result<Made, Error> {
+    /// What pages show, as far as there are any.
+    fn contents<'d>(&self, all: &[&'d Document<'d>]) -> Vec<page::Content<'d>> {
+        if !self.config.formats.html {
+            return Vec::new();
+        }
+        let contents = all.par_iter().map(|document| {
+            let glances = document.listed.par_iter().map(page::Glance::new);
+            page::Content::new(document, glances.collect())
+        });
+        self.pool.install(|| contents.collect())
+    }
+
+    /// The shards of all names, or of these alone.
+    fn shards(
+        &self,
+        shelf: &Shelf<'_>,
+        patched: &Patched<'_>,
+        names: Option<&BTreeSet<String>>,
+    ) -> Result<Made, Error> {
         let (config, formats) = (self.config, &self.config.formats);
         let document = &patched.document;
         let index_path = document.subdir.path_of(shards::SHARD_INDEX);
         if !formats.shards {
-            let mut files = retired(config, self.places, shelf, &BTreeSet::new())?;
+            let (mut files, until) = retired(config, self.places, shelf, &BTreeSet::new())?;
             files.push(IndexFile::plain(Rank::ShardIndex, index_path, None));
-            return Ok((files, Vec::new()));
+            return Ok(Made {
+                files,
+                until,
+                ..Made::default()
+            });
         }
-        let by_name: Vec<_> = shards::by_name(document).into_iter().collect();
+        let published = self.places.published();
+        let existing = published.existing(&index_path, MAX_EXISTING)?.file();
+        let known = names.zip(existing.as_deref().and_then(shards::read_index));
+        let by_name: Vec<_> = match &known {
+            Some((names, _)) => shards::of_names(document, names),
+            None => shards::by_name(document),
+        }
+        .into_iter()
+        .collect();
         let made: Vec<(String, shards::Shard)> = by_name
             .into_par_iter()
             .map(|(name, group)| {
@@ -210,27 +299,36 @@ impl Outputs<'_> {
                 Ok((name, shard))
             })
             .collect::<Result<_, Error>>()?;
-        let digests = made
-            .iter()
-            .map(|(name, shard)| (name.clone(), shard.digest))
-            .collect();
-        let published = self.places.published();
-        let existing = published.existing(&index_path, MAX_EXISTING)?.file();
+        let mut digests = known.map_or_else(BTreeMap::new, |(names, index)| {
+            let mut kept = index.shards;
+            kept.retain(|name, _| !names.contains(name));
+            kept
+        });
+        digests.extend(
+            made.iter()
+                .map(|(name, shard)| (name.clone(), shard.digest)),
+        );
         let index = shards::index(document, formats, &digests, existing.as_deref(), config.now)?;
         let mut warnings = Vec::new();
-        let (mut files, mut named) = (Vec::new(), BTreeSet::new());
+        let mut files = Vec::new();
+        let named = digests.values().map(shards::file_name).collect();
         for (name, shard) in made {
             warnings.extend(shard.warning(document.subdir, &name));
-            let file = shard.file_name();
+            let file = shards::file_name(&shard.digest);
             let path = document
                 .subdir
                 .path_of(&format!("{}/{file}", shards::SHARDS));
-            named.insert(file);
             files.push(IndexFile::plain(Rank::Shard, path, Some(shard.bytes)));
         }
-        files.extend(retired(config, self.places, shelf, &named)?);
+        let (retired, until) = retired(config, self.places, shelf, &named)?;
+        files.extend(retired);
         files.push(IndexFile::plain(Rank::ShardIndex, index_path, Some(index)));
-        Ok((files, warnings))
+        Ok(Made {
+            files,
+            warnings,
+            until,
+            ..Made::default()
+        })
     }
 
     fn current(&self, all: &[&Document<'_>]) -> Result<Made, Error> {
@@ -238,8 +336,8 @@ impl Outputs<'_> {
         let off = |subdir| with_twins(Rank::Kin, subdir, CURRENT_REPODATA, None, formats);
         if !formats.current_repodata {
             let patched = self.patched.iter();
-            let files = patched.flat_map(|one| off(one.document.subdir)).collect();
-            return Ok((files, Vec::new()));
+            let files = patched.flat_map(|one| off(one.document.subdir));
+            return Ok(Made::of(files.collect::<Vec<_>>()));
         }
         // The classic solver knows no third revision: what needs it can't stand in for what does not.
         let known: Vec<Cow<'_, Document<'_>>> = match formats.next {
@@ -266,7 +364,11 @@ impl Outputs<'_> {
                 formats,
             ));
         }
-        Ok((files, kept.warnings))
+        Ok(Made {
+            files,
+            warnings: kept.warnings,
+            ..Made::default()
+        })
     }
 
     /// What sums up the channel by package name.
@@ -282,26 +384,28 @@ impl Outputs<'_> {
                 .transpose()?;
         }
         let file = |path: &str, content| IndexFile::plain(Rank::Kin, path.to_owned(), content);
-        let files = vec![file(CHANNELDATA, channeldata_json), file(RSS, rss_xml)];
-        Ok((files, Vec::new()))
+        let files = [file(CHANNELDATA, channeldata_json), file(RSS, rss_xml)];
+        Ok(Made::of(files))
     }
 
     /// A page for each subdir and one for the channel.
     fn add_pages<'j>(
         &'j self,
-        all: &'j [&'j Document<'j>],
+        contents: &'j [page::Content<'j>],
         state: &'j page::State,
         jobs: &mut Vec<Job<'j>>,
     ) {
         let formats = &self.config.formats;
         jobs.push(Box::new(|| {
-            let page = || page::channel_page(all, formats);
+            let page = || page::channel_page(contents, state, formats);
             self.page(page::PAGE.to_owned(), &page)
         }));
         for patched in self.patched {
+            let subdir = patched.document.subdir;
+            let content = contents.iter().find(|content| content.subdir() == subdir);
             jobs.push(Box::new(move || {
-                let page = || page::subdir_page(&patched.document, state, formats);
-                self.page(patched.document.subdir.path_of(page::PAGE), &page)
+                let page = || content.map(|content| page::subdir_page(content, state, formats));
+                self.page(subdir.path_of(page::PAGE), &|| page().unwrap_or_default())
             }));
         }
     }
@@ -316,10 +420,14 @@ impl Outputs<'_> {
         };
         if !ours {
             let why = "neither sigindex nor conda-index wrote this page; it is left alone";
-            return Ok((Vec::new(), vec![format!("{path}: {why}")]));
+            return Ok(Made {
+                warnings: vec![format!("{path}: {why}")],
+                left_alone: vec![path],
+                ..Made::default()
+            });
         }
         let content = self.config.formats.html.then(page);
-        Ok((vec![IndexFile::plain(Rank::Kin, path, content)], Vec::new()))
+        Ok(Made::of([IndexFile::plain(Rank::Kin, path, content)]))
     }
 }
 

@@ -86,10 +86,13 @@ pub fn prepare<'c>(
 /// may have it too.
 fn demand_in_noarch(name: &str, shelves: &[Shelf<'_>]) -> Result<(), Error> {
     let noarch = SubdirName::noarch();
-    let Some(shelf) = shelves.iter().find(|shelf| shelf.subdir.name == noarch) else {
+    let Some(shelf) = shelves
+        .iter()
+        .find(|shelf| shelf.lying.subdir.name == noarch)
+    else {
         return Ok(());
     };
-    let mut files = shelf.subdir.packages.iter();
+    let mut files = shelf.lying.subdir.packages.iter();
     match files.any(|file| package::name_in(&file.name) == name) {
         true => Ok(()),
         false => Err(not_in_noarch(name)),
@@ -188,8 +191,8 @@ fn of_subdir(
     places: Places<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Instructions>, Error> {
-    let path = shelf.subdir.name.path_of(FILE_NAME);
-    match shelf.subdir.others.get(FILE_NAME) {
+    let path = shelf.lying.subdir.name.path_of(FILE_NAME);
+    match shelf.lying.subdir.others.get(FILE_NAME) {
         None => return Ok(None),
         Some(Kind::File) => {}
         Some(Kind::Link) => return Err(StorageError::Link(path).into()),

@@ -15,7 +15,7 @@ use crate::record::{Record, hex};
 use crate::storage::{Links, Stat};
 
 /// Within this time two changes of a file can carry the same time stamp (a kernel's tick, at most 10 ms).
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 
 /// How far a builder's clock may be ahead before it is worth a warning, in milliseconds.
 const CLOCK_SLACK: i64 = 24 * 3_600 * 1_000;

@@ -1,17 +1,17 @@
 //! Details of packages whose files this run does not read: from the cache, or from what published files still tell.
 //! Owns where they are looked for; a record itself is never made up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::places::{Places, Witness};
 use super::told::in_shards;
-use crate::cache::Remembered;
+use crate::cache::{Known, Remembered};
 use crate::channel::SubdirName;
 use crate::details::Details;
 use crate::error::Error;
 use crate::json::{self, Json, Object};
 use crate::package;
-use crate::record::hex;
 use crate::repodata::{CHANNELDATA, PublishedRecord, run_exports};
 
 /// The largest run exports and summary of the channel that are read back, in bytes.
@@ -21,18 +21,14 @@ const MAX_REMAINS: u64 = 256 << 20;
 pub struct Recollection<'a> {
     places: Places<'a>,
     subdir: &'a SubdirName,
-    known: &'a HashMap<String, Remembered>,
+    known: &'a Known,
     /// Read once, where it is needed.
     remains: Option<Remains>,
 }
 
 impl<'a> Recollection<'a> {
     /// With what the cache knows of the subdir.
-    pub fn new(
-        places: Places<'a>,
-        subdir: &'a SubdirName,
-        known: &'a HashMap<String, Remembered>,
-    ) -> Self {
+    pub fn new(places: Places<'a>, subdir: &'a SubdirName, known: &'a Known) -> Self {
         Recollection {
             places,
             subdir,
@@ -46,8 +42,7 @@ impl<'a> Recollection<'a> {
     /// # Errors
     /// When a published file can't be read.
     pub fn details(&mut self, file: &str, record: &PublishedRecord<'_>) -> Result<Details, Error> {
-        let same =
-            |known: &&Remembered| record.sha256.as_deref() == Some(&hex(&known.facts.sha256));
+        let same = |known: &&Arc<Remembered>| record.sha256 == Some(known.facts.sha256);
         if let Some(known) = self.known.get(file).filter(same) {
             return Ok(known.facts.details.clone());
         }

@@ -20,7 +20,8 @@ const LIST: &str = "retired.json";
 /// The largest list that is read back, in bytes.
 const MAX_LIST: u64 = 64 << 20;
 
-/// What becomes of the shards in a subdir that `named`, file names, does not have.
+/// What becomes of the shards in a subdir that `named`, file names, does not have; and when the next of them goes, in
+/// Unix milliseconds.
 ///
 /// # Errors
 /// When the folder of shards can't be listed, or the list can't be read.
@@ -29,8 +30,8 @@ pub fn retired(
     places: Places<'_>,
     shelf: &Shelf<'_>,
     named: &BTreeSet<String>,
-) -> Result<Vec<IndexFile>, Error> {
-    let path_of = |path: &str| shelf.subdir.name.path_of(path);
+) -> Result<(Vec<IndexFile>, Option<i64>), Error> {
+    let path_of = |path: &str| shelf.lying.subdir.name.path_of(path);
     let list = format!("{SHARDS}/{LIST}");
     let list_there = publish::existing(places.target(), &path_of(&list), MAX_LIST)?;
     let since = known(list_there.file());
@@ -39,20 +40,22 @@ pub fn retired(
     } else {
         0
     };
-    let (mut files, mut stay) = (Vec::new(), Object::new());
+    let (mut files, mut stay, mut next) = (Vec::new(), Object::new(), None);
     for path in unnamed(shelf, named) {
         // A clock that went back makes no shard older than it is.
         let since = since.get(&path).map_or(config.now, |s| *s.min(&config.now));
         if config.now.saturating_sub(since) >= keep {
             files.push(IndexFile::plain(Rank::Retired, path_of(&path), None));
         } else {
+            let due = since.saturating_add(keep);
+            next = Some(next.map_or(due, |next: i64| next.min(due)));
             stay.insert(path, Json::Number(since.to_string()));
         }
     }
     let content = (!stay.is_empty()).then(|| Json::Object(stay).compact().into_bytes());
     // No client reads it, and so no signed index names it: it goes with the shards.
     files.push(IndexFile::plain(Rank::Shard, path_of(&list), content));
-    Ok(files)
+    Ok((files, next))
 }
 
 /// Shards by their names, ours and those that conda-index lays beside the packages.
@@ -65,7 +68,7 @@ fn unnamed(shelf: &Shelf<'_>, named: &BTreeSet<String>) -> Vec<String> {
         .shards_in_target
         .iter()
         .filter(|(name, kind)| is_shard(name, kind) && !named.contains(*name));
-    let beside = shelf.others_in_target.iter();
+    let beside = shelf.lying.in_target().others.iter();
     let beside = beside.filter(|(name, kind)| is_shard(name, kind));
     let of_folder = of_folder.map(|(name, _)| format!("{SHARDS}/{name}"));
     of_folder

@@ -69,7 +69,8 @@ impl<'a> Run<'a> {
             pool,
         } = self;
         let files = shelves.iter().enumerate().flat_map(|(shelf, one)| {
-            one.subdir
+            one.lying
+                .subdir
                 .packages
                 .iter()
                 .map(move |file| (shelf, file))

@@ -1,37 +1,132 @@
 //! A subdir in the course of a run: what lies there, what was published, what is remembered. Owns the
 //! bringing together; judges nothing.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::resume_unwind;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::ledger::Ledger;
 use super::places::Places;
 use super::told::Told;
-use crate::cache::{Cache, CacheError, Remembered};
+use crate::cache::{Cache, CacheError, Gone, Known};
 use crate::channel::{Channel, PackageFile, Selection, Subdir, SubdirName};
 use crate::error::Error;
+use crate::json::{Json, Object};
+use crate::patch::FILE_NAME;
 use crate::repodata::shards::SHARDS;
-use crate::repodata::{Published, PublishedRecord, REPODATA};
-use crate::storage::{Change, Kind, Storage, is_left_over};
+use crate::repodata::{Published, REPODATA};
+use crate::storage::{Change, Kind, Stat, Storage, is_left_over};
+
+/// What lies in a subdir.
+#[derive(Debug)]
+pub struct Lying {
+    /// Where the packages are.
+    pub subdir: Subdir,
+    /// Where this run writes, when that is another place.
+    output: Option<Subdir>,
+    /// Its own patches, as they are before anything is read.
+    pub patches: Option<Stat>,
+}
+
+impl Lying {
+    /// Lists the subdirs where this run writes, beside those that were walked.
+    ///
+    /// # Errors
+    /// When a folder can't be listed.
+    pub fn beside(subdirs: Vec<Subdir>, places: Places<'_>) -> Result<Vec<Lying>, Error> {
+        let both = subdirs.into_iter().map(|subdir| {
+            let output = places.output.map(|output| names_in(output, &subdir.name));
+            let patches = places.source.stat(&subdir.name.path_of(FILE_NAME));
+            Ok(Lying {
+                output: output.transpose()?,
+                // Where they can't be looked at, they can't be read.
+                patches: patches.unwrap_or_default(),
+                subdir,
+            })
+        });
+        both.collect()
+    }
+
+    /// What lies where this run writes.
+    pub fn in_target(&self) -> &Subdir {
+        self.output.as_ref().unwrap_or(&self.subdir)
+    }
+
+    /// Both, or the one that there is.
+    pub fn listings(&self) -> impl Iterator<Item = &Subdir> {
+        [&self.subdir].into_iter().chain(&self.output)
+    }
+
+    /// The names of signatures in a listing whose packages are not there.
+    pub fn orphans<'l>(&'l self, listing: &'l Subdir) -> impl Iterator<Item = &'l String> {
+        let packages = &self.subdir.packages;
+        let is_there = |name: &String| {
+            packages
+                .binary_search_by(|file| file.name.cmp(name))
+                .is_ok()
+        };
+        listing.signed.iter().filter(move |name| !is_there(name))
+    }
+
+    /// The storage in which a package's signature lies, if there is one: that of the output before that
+    /// of the packages' folder.
+    pub fn place_of_sig<'p>(
+        &self,
+        places: Places<'p>,
+        file: &PackageFile,
+    ) -> Option<&'p dyn Storage> {
+        match () {
+            () if self.in_target().signed.contains(&file.name) => Some(places.target()),
+            () if self.subdir.signed.contains(&file.name) => Some(places.source),
+            () => None,
+        }
+    }
+}
 
 /// One subdir.
 #[derive(Debug)]
 pub struct Shelf<'a> {
     /// What lies in it.
-    pub subdir: Subdir,
-    /// Names of packages whose `.sig` lies where this run writes.
-    pub signed_in_target: BTreeSet<String>,
-    /// Other files where this run writes.
-    pub others_in_target: BTreeMap<String, Kind>,
+    pub lying: Lying,
     /// What lies in the folder of shards where this run writes.
     pub shards_in_target: BTreeMap<String, Kind>,
-    /// What was published.
-    pub published: Published<'a>,
+    /// What tells what was published.
+    pub before: Before<'a>,
     /// What earlier runs learnt.
-    pub known: HashMap<String, Remembered>,
+    pub known: Known,
+}
+
+/// What tells what was published in a subdir.
+#[derive(Debug)]
+pub enum Before<'a> {
+    /// Its index files.
+    Told(Published<'a>),
+    /// What is remembered: the last run published just that and nothing from elsewhere, and its files are as it left
+    /// them ([`super::ledger`]).
+    Remembered,
+}
+
+/// A package as it was published.
+#[derive(Debug, Clone, Copy)]
+pub struct Was<'s> {
+    /// The file's SHA-256; `None` where nothing vouches for it.
+    pub sha256: Option<[u8; 32]>,
+    /// When an index first saw it, in Unix milliseconds (CEP 47).
+    pub indexed_timestamp: Option<i64>,
+    carried: Option<&'s Object>,
+}
+
+impl<'s> Was<'s> {
+    /// A key that it had from elsewhere.
+    pub fn carried(&self, key: &str) -> Option<&'s Json> {
+        self.carried?.get(key)
+    }
+
+    /// All keys that it had from elsewhere.
+    pub fn all_carried(&self) -> Object {
+        self.carried.cloned().unwrap_or_default()
+    }
 }
 
 /// Walks the channel; adds the subdirs that only the output has, and `noarch`, which every channel has.
@@ -70,46 +165,60 @@ pub fn walk(places: Places<'_>, selection: &Selection) -> Result<Channel, Error>
     Ok(channel)
 }
 
-/// What tells what was published, for each subdir of a channel.
+/// What the cache remembers of each subdir.
+///
+/// # Errors
+/// When the cache can't be read.
+pub fn known(
+    lying: &[Lying],
+    cache: &mut dyn Cache,
+    pool: &ThreadPool,
+) -> Result<Vec<Known>, CacheError> {
+    let load = |one: &Lying| cache.load(one.subdir.name.as_str());
+    // In the pool, not beside it: what one thread of it takes from memory, it gives back for the same one to use again.
+    pool.install(|| lying.iter().map(load).collect())
+}
+
+/// What tells what was published, for each subdir; `None` where the ledger says that the cache does.
 ///
 /// # Errors
 /// When an index can't be read.
-pub fn told(places: Places<'_>, channel: &Channel, pool: &ThreadPool) -> Result<Vec<Told>, Error> {
-    let subdirs = channel.subdirs.par_iter();
-    pool.install(|| {
-        subdirs
-            .map(|subdir| Told::of(places, &subdir.name))
-            .collect()
-    })
+pub fn told(
+    places: Places<'_>,
+    lying: &[Lying],
+    known: &[Known],
+    ledger: Option<&Ledger>,
+    pool: &ThreadPool,
+) -> Result<Vec<Option<Told>>, Error> {
+    let told = |(one, known): (&Lying, &Known)| {
+        let subdir = &one.subdir.name;
+        match ledger.is_some_and(|ledger| ledger.tells_of(places, subdir, known.len())) {
+            true => Ok(None),
+            false => Told::of(places, subdir).map(Some),
+        }
+    };
+    pool.install(|| lying.par_iter().zip(known).map(told).collect())
 }
 
-/// Brings together what is known of each subdir: the threads read what was published while this one asks the cache.
+/// Brings together what is known of each subdir.
 ///
 /// # Errors
-/// When an index is not of an index's form, or a folder or the cache can't be read.
+/// When an index is not of an index's form, or a folder can't be read.
 pub fn shelves<'a>(
-    subdirs: Vec<Subdir>,
-    told: &'a [Told],
+    lying: Vec<Lying>,
+    known: Vec<Known>,
+    told: &'a [Option<Told>],
     places: Places<'_>,
-    cache: &mut dyn Cache,
     pool: &ThreadPool,
 ) -> Result<Vec<Shelf<'a>>, Error> {
-    let (published, known) = std::thread::scope(|scope| {
-        let published = scope.spawn(|| -> Result<Vec<Published<'a>>, Error> {
-            pool.install(|| told.par_iter().map(Told::published).collect())
-        });
-        let known = subdirs
-            .iter()
-            .map(|subdir| cache.load(subdir.name.as_str()));
-        let known: Result<Vec<_>, CacheError> = known.collect();
-        let published = published
-            .join()
-            .unwrap_or_else(|panic| resume_unwind(panic));
-        (published, known)
-    });
-    let (published, known) = (published?, known?);
-    let all = subdirs.into_iter().zip(published).zip(known);
-    all.map(|((subdir, published), known)| Shelf::new(subdir, places, published, known))
+    let before = |told: &'a Option<Told>| match told {
+        Some(told) => told.published().map(Before::Told),
+        None => Ok(Before::Remembered),
+    };
+    let before: Result<Vec<Before<'a>>, Error> =
+        pool.install(|| told.par_iter().map(before).collect());
+    let all = lying.into_iter().zip(before?).zip(known);
+    all.map(|((lying, before), known)| Shelf::new(lying, places, before, known))
         .collect()
 }
 
@@ -155,93 +264,132 @@ fn names_in(storage: &dyn Storage, name: &SubdirName) -> Result<Subdir, Error> {
 
 impl<'a> Shelf<'a> {
     fn new(
-        mut subdir: Subdir,
+        mut lying: Lying,
         places: Places<'_>,
-        published: Published<'a>,
-        known: HashMap<String, Remembered>,
+        before: Before<'a>,
+        known: Known,
     ) -> Result<Shelf<'a>, Error> {
-        subdir.refuse_collisions(|name| published.records.contains_key(name));
-        let target = match places.output {
-            Some(output) => Cow::Owned(names_in(output, &subdir.name)?),
-            None => Cow::Borrowed(&subdir),
-        };
+        lying.subdir.refuse_collisions(|name| match &before {
+            Before::Told(published) => published.records.contains_key(name),
+            Before::Remembered => known.contains_key(name),
+        });
         Ok(Shelf {
-            signed_in_target: target.signed.clone(),
-            others_in_target: target.others.clone(),
-            shards_in_target: names_of_shards(places.target(), &subdir.name)?,
+            shards_in_target: names_of_shards(places.target(), &lying.subdir.name)?,
+            lying,
+            before,
             known,
-            published,
-            subdir,
         })
     }
 
-    /// The storage in which a package's signature lies, if there is one: that of the output before that
-    /// of the packages' folder.
-    pub fn place_of_sig<'p>(
-        &self,
-        places: Places<'p>,
-        file: &PackageFile,
-    ) -> Option<&'p dyn Storage> {
-        match () {
-            () if self.signed_in_target.contains(&file.name) => Some(places.target()),
-            () if self.subdir.signed.contains(&file.name) => Some(places.source),
-            () => None,
+    /// How a package was published.
+    pub fn was(&self, name: &str) -> Option<Was<'_>> {
+        match &self.before {
+            Before::Told(published) => published.records.get(name).map(|record| Was {
+                sha256: record.sha256,
+                indexed_timestamp: record.indexed_timestamp,
+                carried: Some(&record.carried),
+            }),
+            Before::Remembered => self.known.get(name).map(|known| Was {
+                sha256: Some(known.facts.sha256),
+                indexed_timestamp: Some(known.indexed_timestamp),
+                carried: None,
+            }),
         }
     }
 
     /// How sigindex published a package; what another indexer published does not bind.
-    pub fn bound(&self, name: &str) -> Option<&PublishedRecord<'a>> {
-        self.published
-            .records
-            .get(name)
-            .filter(|_| self.published.by_sigindex)
+    pub fn bound(&self, name: &str) -> Option<Was<'_>> {
+        self.was(name).filter(|_| self.by_sigindex())
     }
 
-    /// Published packages whose files are gone.
-    pub fn gone(&self) -> impl Iterator<Item = (&String, &PublishedRecord<'a>)> {
+    /// Whether sigindex wrote what was published.
+    pub fn by_sigindex(&self) -> bool {
+        match &self.before {
+            Before::Told(published) => published.by_sigindex,
+            Before::Remembered => true,
+        }
+    }
+
+    /// Whether nothing in what was published came from elsewhere.
+    pub fn is_plain(&self) -> bool {
+        self.told().is_none_or(|published| {
+            published.signatures.is_empty()
+                && published.records.values().all(|one| one.carried.is_empty())
+        })
+    }
+
+    /// The published index itself, where that was read.
+    pub fn told(&self) -> Option<&Published<'a>> {
+        match &self.before {
+            Before::Told(published) => Some(published),
+            Before::Remembered => None,
+        }
+    }
+
+    /// The names of published packages whose files are gone.
+    pub fn gone(&self) -> impl Iterator<Item = &String> {
         let present: BTreeSet<&str> = self
+            .lying
             .subdir
             .packages
             .iter()
             .map(|file| file.name.as_str())
             .collect();
         let refused: BTreeSet<String> = self
+            .lying
             .subdir
             .refused
             .iter()
             .map(|(path, _)| path.clone())
             .collect();
-        self.published.records.iter().filter(move |(name, _)| {
-            !present.contains(name.as_str()) && !refused.contains(&self.subdir.name.path_of(name))
+        let (told, known) = match &self.before {
+            Before::Told(published) => (Some(published.records.keys()), None),
+            Before::Remembered => (None, Some(self.known.keys())),
+        };
+        let published = told
+            .into_iter()
+            .flatten()
+            .chain(known.into_iter().flatten());
+        published.filter(move |name| {
+            !present.contains(name.as_str())
+                && !refused.contains(&self.lying.subdir.name.path_of(name))
         })
     }
 
-    /// Lets the cache forget packages whose files are gone.
-    pub fn forget(&self, cache: &mut dyn Cache) -> Result<(), Error> {
-        let packages = self.subdir.packages.iter();
+    /// Lets go of what is remembered, once every package was examined: what counts of it went over to them. Where index
+    /// files told what was published, a part of it is still asked for.
+    pub fn settle(&mut self) {
+        if matches!(self.before, Before::Remembered) {
+            self.known = Known::new();
+        }
+    }
+
+    /// What is remembered of packages whose files are gone, to be forgotten.
+    pub fn forgettable(&self) -> Vec<Gone> {
+        let packages = self.lying.subdir.packages.iter();
         let present: BTreeSet<&str> = packages.map(|file| file.name.as_str()).collect();
         let gone = self
             .known
             .keys()
             .filter(|name| !present.contains(name.as_str()));
-        let gone: Vec<String> = gone.cloned().collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        Ok(cache.forget(self.subdir.name.as_str(), &gone)?)
+        gone.map(|name| Gone {
+            subdir: self.lying.subdir.name.to_string(),
+            name: name.clone(),
+        })
+        .collect()
     }
 
     /// What a run that was killed left behind.
     fn leftovers(&self) -> Vec<Change> {
         let shards = self.shards_in_target.iter();
         let shards = shards.map(|(name, kind)| (format!("{SHARDS}/{name}"), name, kind));
-        let others = self.others_in_target.iter();
+        let others = self.lying.in_target().others.iter();
         let others = others.map(|(name, kind)| (name.clone(), name, kind));
         others
             .chain(shards)
             .filter(|(_, name, kind)| is_left_over(name) && **kind == Kind::File)
             .map(|(path, ..)| Change::Remove {
-                path: self.subdir.name.path_of(&path),
+                path: self.lying.subdir.name.path_of(&path),
             })
             .collect()
     }

@@ -6,7 +6,6 @@ use super::examine::{Examined, Standing};
 use super::places::Places;
 use super::shelf::Shelf;
 use crate::channel::SubdirName;
-use crate::record::hex;
 use crate::repodata::stale_files;
 use crate::report::{Refused, Report};
 
@@ -39,7 +38,7 @@ fn tally(report: &mut Report, config: &Config, shelves: &[Shelf<'_>], examined: 
         report.counts.signature_bytes = report.counts.signature_bytes.saturating_add(added);
     }
     for shelf in shelves {
-        for (path, fault) in &shelf.subdir.refused {
+        for (path, fault) in &shelf.lying.subdir.refused {
             report.refused.push(Refused {
                 package: path.clone(),
                 reason: fault.to_string(),
@@ -49,11 +48,11 @@ fn tally(report: &mut Report, config: &Config, shelves: &[Shelf<'_>], examined: 
             report.removed.extend(
                 shelf
                     .gone()
-                    .map(|(name, _)| shelf.subdir.name.path_of(name)),
+                    .map(|name| shelf.lying.subdir.name.path_of(name)),
             );
         }
-        let stale = stale_files(&shelf.subdir.name, |name| {
-            shelf.others_in_target.contains_key(name)
+        let stale = stale_files(&shelf.lying.subdir.name, |name| {
+            shelf.lying.in_target().others.contains_key(name)
         });
         report.warnings.extend(stale.map(|path| {
             format!(
@@ -85,14 +84,9 @@ fn count(report: &mut Report, shelves: &[Shelf<'_>], one: &Examined) {
         .bytes
         .saturating_add(one.known.as_ref().map_or(0, |known| known.stat.size));
     if let Some(shelf) = shelf_of(shelves, &one.file.subdir) {
-        match (
-            shelf.published.records.get(&one.file.name),
-            shelf.bound(&one.file.name),
-        ) {
+        match (shelf.was(&one.file.name), shelf.bound(&one.file.name)) {
             (None, _) => report.added.push(path.clone()),
-            (_, Some(bound)) if differs(one, bound.sha256.as_deref()) => {
-                report.replaced.push(path.clone())
-            }
+            (_, Some(bound)) if differs(one, bound.sha256) => report.replaced.push(path.clone()),
             _ => {}
         }
     }
@@ -117,12 +111,8 @@ fn signature_bytes(config: &Config, one: &Examined) -> u64 {
     value.map_or(0, |value| value.saturating_add(key) as u64)
 }
 
-fn differs(one: &Examined, published: Option<&str>) -> bool {
-    one.known
-        .as_ref()
-        .map(|known| hex(&known.facts.sha256))
-        .as_deref()
-        != published
+fn differs(one: &Examined, published: Option<[u8; 32]>) -> bool {
+    one.known.as_ref().map(|known| known.facts.sha256) != published
 }
 
 fn warn_of_clock(report: &mut Report, config: &Config, examined: &[Examined]) {
@@ -150,7 +140,7 @@ fn hold_back(report: &mut Report, config: &Config, shelves: &[Shelf<'_>], places
         let (subdir, name) = path.split_once('/')?;
         let shelf = shelves
             .iter()
-            .find(|shelf| shelf.subdir.name.as_str() == subdir)?;
+            .find(|shelf| shelf.lying.subdir.name.as_str() == subdir)?;
         shelf
             .bound(name)
             .filter(|_| !matches!(places.source.stat(path), Ok(None)))
@@ -173,5 +163,7 @@ fn hold_back(report: &mut Report, config: &Config, shelves: &[Shelf<'_>], places
 }
 
 fn shelf_of<'s, 'a>(shelves: &'s [Shelf<'a>], subdir: &SubdirName) -> Option<&'s Shelf<'a>> {
-    shelves.iter().find(|shelf| shelf.subdir.name == *subdir)
+    shelves
+        .iter()
+        .find(|shelf| shelf.lying.subdir.name == *subdir)
 }

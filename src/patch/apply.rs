@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::merge::{differing, merge};
 use super::{Fix, Instructions, Parts, RUN_EXPORTS};
@@ -28,7 +28,7 @@ pub struct Applied {
 }
 
 /// What the instructions for one subdir did. All lists are sorted, in whatever order the packages were listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchReport {
     /// The subdir.
     pub subdir: String,
@@ -51,7 +51,7 @@ pub struct PatchReport {
 }
 
 /// A package and keys of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PackageKeys {
     /// The file name.
     pub package: String,

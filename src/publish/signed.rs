@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Existing, Standing, change, existing, standing, unreadable};
+use super::{Existing, Fate, Standing, existing, fate, standing, unreadable};
 use crate::error::Error;
 use crate::repodata::{Content, IndexFile, Rank};
-use crate::storage::{Change, Links, Storage, StorageError};
+use crate::storage::{Change, Links, Stat, Storage, StorageError};
 use crate::tuf::{Target, by_hash};
 
 /// The bytes that are hashed at once.
@@ -23,6 +23,23 @@ pub struct Settled {
     pub changes: Vec<(Rank, Change)>,
     /// The file by its path, if it is to be there and to be named.
     pub target: Option<(String, Target)>,
+    /// The file that stands there plainly, where that is right already and the index is not signed.
+    pub stands: Option<Stat>,
+}
+
+impl Settled {
+    /// What becomes of a file that no signed index names.
+    ///
+    /// # Errors
+    /// As [`fate`].
+    pub fn plainly(storage: &dyn Storage, file: &IndexFile) -> Result<Settled, Error> {
+        let mut settled = Settled::default();
+        match fate(storage, file)? {
+            Fate::Stays(stands) => settled.stands = stands,
+            Fate::Changes(change) => settled.changes.push((file.rank, change)),
+        }
+        Ok(settled)
+    }
 }
 
 /// What a file's bytes are called in signed metadata.
@@ -46,12 +63,7 @@ pub fn settle(
     let content = match &file.content {
         Some(content) if file.is_target() => content,
         _ => {
-            let change = change(storage, file)?;
-            let changes = change.map(|change| (file.rank, change)).into_iter();
-            return Ok(Settled {
-                changes: changes.collect(),
-                target: None,
-            });
+            return Settled::plainly(storage, file);
         }
     };
     let mut changes = Vec::new();
@@ -61,7 +73,7 @@ pub fn settle(
         _ => {
             // What stands there plainly, and is right, keeps its bytes.
             let bytes = match standing(storage, file)? {
-                Standing::Right(bytes) => bytes,
+                Standing::Right(bytes, _) => bytes,
                 Standing::Folder => return Err(StorageError::NotAFile(file.path.clone()).into()),
                 Standing::Absent | Standing::Wrong => content.bytes()?,
             };
@@ -80,6 +92,7 @@ pub fn settle(
     Ok(Settled {
         changes,
         target: Some((path.to_owned(), target)),
+        stands: None,
     })
 }
 

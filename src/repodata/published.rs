@@ -11,6 +11,7 @@ use super::{REPODATA, REPODATA_FROM_PACKAGES};
 use crate::error::Error;
 use crate::json::{self, Json, Object};
 use crate::keys::{Fingerprint, KeyName};
+use crate::record::unhex;
 
 /// Keys that other tools put into a published record, and that stay while the package is the same.
 const CARRIED: [&str; 2] = ["signatures", "attestations_sha256"];
@@ -33,8 +34,8 @@ pub struct Published<'a> {
 pub struct PublishedRecord<'a> {
     /// The record, as it stands.
     pub text: Cow<'a, str>,
-    /// The file's SHA-256, in lower-case hex.
-    pub sha256: Option<String>,
+    /// The file's SHA-256; `None` also where what stands there is none.
+    pub sha256: Option<[u8; 32]>,
     /// When an index first saw it, in Unix milliseconds (CEP 47).
     pub indexed_timestamp: Option<i64>,
     /// Keys from elsewhere.
@@ -219,9 +220,7 @@ impl<'a> PublishedRecord<'a> {
             Some((key.to_owned(), json::parse(raw?.get().as_bytes()).ok()?))
         });
         Ok(PublishedRecord {
-            sha256: glance
-                .sha256
-                .and_then(|value| value.as_str().map(str::to_ascii_lowercase)),
+            sha256: glance.sha256.and_then(|value| unhex(value.as_str()?)),
             indexed_timestamp: glance.indexed_timestamp.and_then(|value| value.as_i64()),
             carried: carried.collect(),
             text,
@@ -242,18 +241,26 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
+    /// Makes SHA-256s of two digits, each 32 times.
+    fn full(text: &str) -> String {
+        let mut text = text.to_owned();
+        for digits in ["AB", "aa", "ac", "bb", "bc", "cc"] {
+            let short = format!("\"sha256\":\"{digits}\"");
+            text = text.replace(&short, &short.replace(digits, &digits.repeat(32)));
+        }
+        text
+    }
+
     #[test]
     fn an_index_of_any_tool_is_read() {
-        let text = br#"{"info":{"generator":"sigindex"},"packages":{"a.tar.bz2":{"sha256":"AB","indexed_timestamp":5,
+        let text = r#"{"info":{"generator":"sigindex"},"packages":{"a.tar.bz2":{"sha256":"AB","indexed_timestamp":5,
             "signatures":{"k":1},"attestations_sha256":null}},"packages.conda":{"b.conda":{"sha256":7}},
             "signatures":{"a.tar.bz2":{}},"unknown":[]}"#;
-        let published = Published::parse("x", text).unwrap();
+        let text = full(text);
+        let published = Published::parse("x", text.as_bytes()).unwrap();
         assert!(published.by_sigindex);
         let a = &published.records["a.tar.bz2"];
-        assert_eq!(
-            (a.sha256.as_deref(), a.indexed_timestamp),
-            (Some("ab"), Some(5))
-        );
+        assert_eq!((a.sha256, a.indexed_timestamp), (Some([0xab; 32]), Some(5)));
         assert!(
             a.carried.contains_key("signatures") && !a.carried.contains_key("attestations_sha256")
         );
@@ -264,22 +271,23 @@ mod tests {
 
     #[test]
     fn the_third_revision_tells_as_the_first_does() {
-        let text = br#"{"packages":{"a-1-0.tar.bz2":{"sha256":"aa"},"b-1-0.tar.bz2":{"sha256":"bb"}},
+        let text = r#"{"packages":{"a-1-0.tar.bz2":{"sha256":"aa"},"b-1-0.tar.bz2":{"sha256":"bb"}},
             "v3":{"tar.bz2":{"b-1-0":{"sha256":"bc"},"c-1-0":{"sha256":"cc"}},"conda":{"a-1-0":{"sha256":"ac"}},"whl":{}}}"#;
-        let published = Published::parse("x", text).unwrap();
+        let text = full(text);
+        let published = Published::parse("x", text.as_bytes()).unwrap();
         let mut told: Vec<_> = published.records.iter().collect();
         told.sort_by_key(|(name, _)| *name);
         let told: Vec<_> = told
             .iter()
-            .map(|(name, it)| (name.as_str(), it.sha256.as_deref()))
+            .map(|(name, it)| (name.as_str(), it.sha256))
             .collect();
         assert_eq!(
             told,
             [
-                ("a-1-0.conda", Some("ac")),
-                ("a-1-0.tar.bz2", Some("aa")),
+                ("a-1-0.conda", Some([0xac; 32])),
+                ("a-1-0.tar.bz2", Some([0xaa; 32])),
                 ("b-1-0.tar.bz2", None),
-                ("c-1-0.tar.bz2", Some("cc"))
+                ("c-1-0.tar.bz2", Some([0xcc; 32]))
             ]
         );
         for text in [
@@ -301,13 +309,13 @@ mod tests {
             Ok(Json::Object(info)) => info,
             _ => Object::new(),
         };
-        let record = r#"{"attestations_sha256":"x","indexed_timestamp":5,"sha256":"AB"}"#;
-        let records = [("a-1-0.conda".to_owned(), record.to_owned())];
+        let record = full(r#"{"attestations_sha256":"x","indexed_timestamp":5,"sha256":"AB"}"#);
+        let records = [("a-1-0.conda".to_owned(), record.clone())];
         let published = Published::from_shards("x", &info, records).unwrap();
         let a = &published.records["a-1-0.conda"];
         assert_eq!(
-            (a.text.as_ref(), a.sha256.as_deref(), a.indexed_timestamp),
-            (record, Some("ab"), Some(5))
+            (a.text.as_ref(), a.sha256, a.indexed_timestamp),
+            (record.as_str(), Some([0xab; 32]), Some(5))
         );
         assert!(a.carried.contains_key("attestations_sha256") && published.by_sigindex);
         assert_eq!(published.signing_keys.len(), 1);
@@ -325,7 +333,7 @@ mod tests {
         let text = |generator: &str, records: &str| {
             let text =
                 format!(r#"{{"info":{{"generator":"{generator}"}},"packages":{{{records}}}}}"#);
-            ("x".to_owned(), text.into_bytes())
+            ("x".to_owned(), full(&text).into_bytes())
         };
         let (a, b, other_a) = (
             r#""a":{"sha256":"aa"}"#,
@@ -334,14 +342,11 @@ mod tests {
         );
         let sha256 = |texts: &[(String, Vec<u8>)], name: &str| {
             let published = Published::read(texts).unwrap();
-            published
-                .records
-                .get(name)
-                .map(|record| record.sha256.clone())
+            published.records.get(name).map(|record| record.sha256)
         };
         let ours = [text("sigindex", b), text("sigindex", a)];
-        assert_eq!(sha256(&ours, "a"), Some(Some("aa".to_owned())));
-        assert_eq!(sha256(&ours, "b"), Some(Some("bb".to_owned())));
+        assert_eq!(sha256(&ours, "a"), Some(Some([0xaa; 32])));
+        assert_eq!(sha256(&ours, "b"), Some(Some([0xbb; 32])));
         assert_eq!(
             sha256(&[text("sigindex", other_a), text("sigindex", a)], "a"),
             Some(None)
@@ -351,11 +356,11 @@ mod tests {
             [text("sigindex", a), text("x", other_a)],
         ] {
             assert!(Published::read(&foreign).unwrap().by_sigindex);
-            assert_eq!(sha256(&foreign, "a"), Some(Some("aa".to_owned())));
+            assert_eq!(sha256(&foreign, "a"), Some(Some([0xaa; 32])));
         }
         assert_eq!(
             sha256(&[text("x", other_a), text("x", a)], "a"),
-            Some(Some("cc".to_owned()))
+            Some(Some([0xcc; 32]))
         );
         assert!(Published::read(&[]).unwrap().records.is_empty());
     }

@@ -10,6 +10,8 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use batch::{is_left_over, is_own_temporary};
 pub use local::LocalStorage;
 pub use lock::{Lock, LockMode};
@@ -116,7 +118,7 @@ pub enum Links {
 }
 
 /// What tells that a file is still the one that was read. Times in nanoseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stat {
     /// Bytes.
     pub size: u64,

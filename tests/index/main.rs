@@ -22,6 +22,7 @@ mod choice_of_key;
 mod files;
 mod folder;
 mod kin;
+mod ledger;
 mod meddler;
 mod mishaps;
 mod patches;

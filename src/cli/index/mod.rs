@@ -15,7 +15,7 @@ use crate::index::{self, Places, Tools};
 use crate::report::{Outcome, Report};
 use crate::storage::LocalStorage;
 pub use args::Args;
-use open::Output;
+use open::{Memory, Output};
 
 pub fn run(args: &Args) -> Result<u8, Error> {
     let result = run_index(args);
@@ -48,12 +48,12 @@ fn run_index(args: &Args) -> Result<Report, Error> {
     }
     let _lock = open::lock(args, target)?;
     cancelled.store(false, Ordering::Relaxed);
-    let (mut cache, note) = open::cache(args, &source, target)?;
+    let mut memory = Memory::open(args, &source, target)?;
     let keys = Keys::open(&args.folder, &args.signing, &args.min_bits)?;
     let mut log = signing_log(&args.signing, args.dry_run)?;
     let tools = Tools {
         places: Places::new(&source, output.storage()),
-        cache: cache.as_mut(),
+        cache: memory.cache(),
         keyring: &keys.keyring,
         key: keys.signing_key(&progress),
         roles: keys.roles(&progress),
@@ -65,7 +65,7 @@ fn run_index(args: &Args) -> Result<Report, Error> {
     let result = index::index(&config, tools);
     progress.finish();
     let mut report = or_interrupted(result, &cancelled)?;
-    report.warnings.extend(note);
+    report.warnings.extend(memory.note());
     Ok(report)
 }
 

@@ -101,26 +101,47 @@ pub fn lock(args: &Args, target: &LocalStorage) -> Result<Option<Lock>, Error> {
     Ok(Some(target.lock(LockMode::Wait)?))
 }
 
-/// The cache, and what there is to say of it. A dry run reads one that is there, and makes none.
-pub fn cache(
-    args: &Args,
-    source: &LocalStorage,
-    target: &LocalStorage,
-) -> Result<(Box<dyn Cache>, Option<String>), Error> {
-    let path = cache_path(args, source, target)?;
-    if args.dry_run {
+/// The cache of a run.
+pub enum Memory {
+    /// In its file.
+    Kept(SqliteCache),
+    /// None, for a dry run where there is no cache yet.
+    None(NoCache),
+}
+
+impl Memory {
+    /// The cache of a channel. A dry run reads one that is there, and makes none.
+    ///
+    /// # Errors
+    /// When it lies in the channel, or can't be opened or made.
+    pub fn open(
+        args: &Args,
+        source: &LocalStorage,
+        target: &LocalStorage,
+    ) -> Result<Memory, Error> {
+        let path = cache_path(args, source, target)?;
+        if !args.dry_run {
+            return Ok(Memory::Kept(SqliteCache::open(&path)?));
+        }
         let opened = SqliteCache::open_read_only(&path);
-        return Ok((
-            opened.map_or_else(
-                || Box::new(NoCache) as Box<dyn Cache>,
-                |cache| Box::new(cache),
-            ),
-            None,
-        ));
+        Ok(opened.map_or(Memory::None(NoCache), Memory::Kept))
     }
-    let cache = SqliteCache::open(&path)?;
-    let note = cache.note().map(str::to_owned);
-    Ok((Box::new(cache), note))
+
+    /// The cache itself.
+    pub fn cache(&mut self) -> &mut dyn Cache {
+        match self {
+            Memory::Kept(cache) => cache,
+            Memory::None(cache) => cache,
+        }
+    }
+
+    /// What there is to say of it once the run is over.
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Memory::Kept(cache) => cache.note().map(str::to_owned),
+            Memory::None(_) => None,
+        }
+    }
 }
 
 fn cache_path(args: &Args, source: &LocalStorage, target: &LocalStorage) -> Result<PathBuf, Error> {

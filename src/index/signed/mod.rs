@@ -58,6 +58,11 @@ impl Standing<'_> {
         places.vouched(target, self.source.as_ref())
     }
 
+    /// Whether there is any.
+    pub fn is_signed(&self) -> bool {
+        self.target.is_some() || self.source.is_some()
+    }
+
     /// The key that signs packages: none of these and, where the index is signed, only once its own key is at hand too.
     pub fn guard<'k>(&'k self, key: SigningKey<'k>, role_keys: Keys) -> SigningKey<'k> {
         let check = || self.target.as_ref().map_or(Ok(()), Signed::check_key);

@@ -15,7 +15,7 @@ const LAST_DATE: i64 = LAST_SECOND * 1_000;
 
 /// One listed package, as far as a page shows it. Borrows the record's text.
 #[derive(Debug)]
-pub(super) struct Glance<'a> {
+pub struct Glance<'a> {
     /// The package as it is listed.
     pub listed: &'a Listed,
     /// The package's name; what the file is called where the record has none.
@@ -45,7 +45,7 @@ pub(super) struct Glance<'a> {
 
 /// What a record says of its signature.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Signature<'a> {
+pub enum Signature<'a> {
     /// It was checked with this key, of that name.
     Checked(Fingerprint, Cow<'a, str>),
     /// It claims to be by a key of this name, which was not there to check it.
@@ -102,7 +102,7 @@ struct SignatureText<'a> {
 
 impl<'a> Glance<'a> {
     /// Reads a record; one that is no JSON object says nothing.
-    pub(super) fn new(listed: &'a Listed) -> Glance<'a> {
+    pub fn new(listed: &'a Listed) -> Glance<'a> {
         let record: Text<'a> = object(&listed.record).unwrap_or_default();
         let stem = listed.format.stem(&listed.name);
         let text = |raw| string(raw).unwrap_or_default();

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::glance::Glance;
 use super::text::shown;
-use crate::repodata::Document;
 use crate::repodata::web::web_address;
 use crate::version::Version;
 
@@ -32,10 +31,9 @@ pub(super) struct About {
 }
 
 /// A subdir's packages, sorted by name.
-pub(super) fn groups<'a>(document: &'a Document<'_>) -> Vec<Group<'a>> {
-    let files: Vec<Glance<'a>> = document.listed.iter().map(Glance::new).collect();
+pub(super) fn groups(files: Vec<Glance<'_>>) -> Vec<Group<'_>> {
     let ranks = ranks(files.iter().map(|file| &file.version));
-    let mut groups: BTreeMap<Cow<'a, str>, Vec<(usize, Glance<'a>)>> = BTreeMap::new();
+    let mut groups: BTreeMap<Cow<'_, str>, Vec<(usize, Glance<'_>)>> = BTreeMap::new();
     for file in files {
         let rank = ranks.get(&*file.version).copied().unwrap_or_default();
         let name = groups.entry(file.name.clone()).or_default();
@@ -46,8 +44,9 @@ pub(super) fn groups<'a>(document: &'a Document<'_>) -> Vec<Group<'a>> {
             let newer = (b_rank, b.build_number).cmp(&(a_rank, a.build_number));
             // Builds of one number in the order of their names, .conda first.
             newer.then_with(|| a.build.cmp(&b.build)).then_with(|| {
-                let name = |file: &Glance<'a>| (file.listed.format.extension(), &file.listed.name);
-                name(a).cmp(&name(b))
+                let extension = |file: &Glance<'_>| file.listed.format.extension();
+                let by_format = extension(a).cmp(extension(b));
+                by_format.then_with(|| a.listed.name.cmp(&b.listed.name))
             })
         });
         let files = files.into_iter().map(|(_, file)| file).collect();

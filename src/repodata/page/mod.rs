@@ -16,19 +16,48 @@ mod text;
 use std::collections::BTreeMap;
 
 pub use existing::may_replace;
+pub use glance::Glance;
 pub use state::{SigningKey, State, Tally, state};
 
 use super::{Document, Formats};
+use crate::channel::SubdirName;
 use data::Spread;
 use group::Group;
 
 /// The name of a page, in the channel and in each subdir.
 pub const PAGE: &str = "index.html";
 
-/// A subdir's page. `channel` is the state of the channel, with this subdir's document in it.
-pub fn subdir_page(document: &Document<'_>, channel: &State, formats: &Formats) -> Vec<u8> {
-    let groups = group::groups(document);
-    let data = data::subdir(document, &groups, formats);
+/// What pages show of a subdir, read from its records once.
+#[derive(Debug)]
+pub struct Content<'a> {
+    document: &'a Document<'a>,
+    groups: Vec<Group<'a>>,
+}
+
+impl<'a> Content<'a> {
+    /// What pages show of a subdir, after patches.
+    pub fn of(document: &'a Document<'a>) -> Content<'a> {
+        Content::new(document, document.listed.iter().map(Glance::new).collect())
+    }
+
+    /// The subdir.
+    pub fn subdir(&self) -> &'a SubdirName {
+        self.document.subdir
+    }
+
+    /// The same, of `glances` at all that the document lists.
+    pub fn new(document: &'a Document<'a>, glances: Vec<Glance<'a>>) -> Content<'a> {
+        Content {
+            document,
+            groups: group::groups(glances),
+        }
+    }
+}
+
+/// A subdir's page. `channel` is the state of the channel, with this subdir in it.
+pub fn subdir_page(content: &Content<'_>, channel: &State, formats: &Formats) -> Vec<u8> {
+    let Content { document, groups } = content;
+    let data = data::subdir(document, groups, formats);
     html::subdir(
         document.subdir.as_str(),
         groups.len(),
@@ -39,18 +68,13 @@ pub fn subdir_page(document: &Document<'_>, channel: &State, formats: &Formats) 
     .into_bytes()
 }
 
-/// The channel's page; `documents` are all subdirs, after patches.
-pub fn channel_page(documents: &[&Document<'_>], formats: &Formats) -> Vec<u8> {
-    let state = state(documents);
-    let mut sorted = documents.to_vec();
-    sorted.sort_by_key(|document| document.subdir);
-    let groups: Vec<Vec<Group<'_>>> = sorted
-        .iter()
-        .map(|document| group::groups(document))
-        .collect();
+/// The channel's page; `contents` are all subdirs, and `channel` their state.
+pub fn channel_page(contents: &[Content<'_>], channel: &State, formats: &Formats) -> Vec<u8> {
+    let mut sorted: Vec<&Content<'_>> = contents.iter().collect();
+    sorted.sort_by_key(|content| content.document.subdir);
     let mut spread: Spread<'_, '_> = BTreeMap::new();
-    for (subdir, groups) in groups.iter().enumerate() {
-        for group in groups {
+    for (subdir, content) in sorted.iter().enumerate() {
+        for group in &content.groups {
             spread
                 .entry(&*group.name)
                 .or_default()
@@ -59,9 +83,9 @@ pub fn channel_page(documents: &[&Document<'_>], formats: &Formats) -> Vec<u8> {
     }
     let subdirs: Vec<&str> = sorted
         .iter()
-        .map(|document| document.subdir.as_str())
+        .map(|content| content.document.subdir.as_str())
         .collect();
-    html::channel(&state, formats, &data::channel(&subdirs, &spread)).into_bytes()
+    html::channel(channel, formats, &data::channel(&subdirs, &spread)).into_bytes()
 }
 
 #[cfg(test)]
@@ -94,6 +118,18 @@ mod tests {
             signing_keys: BTreeMap::from([(Fingerprint::parse(&"ab".repeat(32)).unwrap(), key)]),
             signatures: Object::new(),
         }
+    }
+
+    fn contents<'a>(documents: &[&'a Document<'a>]) -> Vec<Content<'a>> {
+        documents
+            .iter()
+            .map(|document| Content::of(document))
+            .collect()
+    }
+
+    fn whole(documents: &[&Document<'_>], formats: &Formats) -> Vec<u8> {
+        let contents = contents(documents);
+        channel_page(&contents, &state(&contents), formats)
     }
 
     fn some() -> Vec<Listed> {
@@ -137,7 +173,7 @@ mod tests {
             SubdirName::standard("linux-64").unwrap(),
         );
         let (a, b) = (document(&noarch, some()), document(&linux, some()));
-        let state = state(&[&a, &b]);
+        let state = state(&contents(&[&a, &b]));
         let tally = Tally {
             packages: 8,
             bytes: 24,
@@ -170,16 +206,13 @@ mod tests {
             document(&noarch, turned),
             document(&linux, some()),
         );
-        let state_of_both = state(&[&a, &c]);
-        assert_eq!(state_of_both, state(&[&c, &b]));
+        let state_of_both = state(&contents(&[&a, &c]));
+        assert_eq!(state_of_both, state(&contents(&[&c, &b])));
         assert_eq!(
-            subdir_page(&a, &state_of_both, &formats),
-            subdir_page(&b, &state_of_both, &formats)
+            subdir_page(&Content::of(&a), &state_of_both, &formats),
+            subdir_page(&Content::of(&b), &state_of_both, &formats)
         );
-        assert_eq!(
-            channel_page(&[&a, &c], &formats),
-            channel_page(&[&c, &b], &formats)
-        );
+        assert_eq!(whole(&[&a, &c], &formats), whole(&[&c, &b], &formats));
     }
 
     #[test]
@@ -187,8 +220,8 @@ mod tests {
         let noarch = SubdirName::noarch();
         let document = document(&noarch, some());
         let data = data(&subdir_page(
-            &document,
-            &state(&[&document]),
+            &Content::of(&document),
+            &state(&contents(&[&document])),
             &Formats::default(),
         ));
         let text =
@@ -226,8 +259,12 @@ mod tests {
             ..Formats::default()
         };
         let pages = [
-            subdir_page(&document, &state(&[&document]), &formats),
-            channel_page(&[&document], &formats),
+            subdir_page(
+                &Content::of(&document),
+                &state(&contents(&[&document])),
+                &formats,
+            ),
+            whole(&[&document], &formats),
         ];
         for page in pages {
             data(&page);
@@ -251,7 +288,7 @@ mod tests {
         let noarch = SubdirName::noarch();
         let document = document(&noarch, some());
         let formats = Formats::default();
-        let page = String::from_utf8(channel_page(&[&document], &formats)).unwrap();
+        let page = String::from_utf8(whole(&[&document], &formats)).unwrap();
         for words in [
             "<noscript>",
             "href=\"noarch/index.html\"",
@@ -260,7 +297,11 @@ mod tests {
         ] {
             assert!(page.contains(words), "{words}");
         }
-        let page = subdir_page(&document, &state(&[&document]), &formats);
+        let page = subdir_page(
+            &Content::of(&document),
+            &state(&contents(&[&document])),
+            &formats,
+        );
         let page = String::from_utf8(page).unwrap();
         for words in [
             "<noscript>",
@@ -277,10 +318,10 @@ mod tests {
         let noarch = SubdirName::noarch();
         let document = document(&noarch, Vec::new());
         data(&subdir_page(
-            &document,
+            &Content::of(&document),
             &State::default(),
             &Formats::default(),
         ));
-        data(&channel_page(&[], &Formats::default()));
+        data(&whole(&[], &Formats::default()));
     }
 }

@@ -1,11 +1,11 @@
 //! The state of a whole channel in a few numbers, for the top of every page. Owns the counting; must not know
 //! how it is shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
+use super::Content;
 use super::glance::{Glance, Signature};
 use crate::keys::{Fingerprint, KeyName};
-use crate::repodata::Document;
 
 /// The state of the whole channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,22 +50,22 @@ pub struct SigningKey {
     pub packages: u64,
 }
 
-/// Counts the packages of all subdirs, after patches.
-pub fn state(documents: &[&Document<'_>]) -> State {
-    let mut names = BTreeSet::new();
+/// Counts the packages of all subdirs.
+pub fn state(contents: &[Content<'_>]) -> State {
+    let mut names = HashSet::new();
     let mut signed: BTreeMap<Fingerprint, u64> = BTreeMap::new();
     let mut keys: BTreeMap<Fingerprint, &(KeyName, u32)> = BTreeMap::new();
     let mut state = State::default();
-    for document in documents {
+    for Content { document, groups } in contents {
         let mut tally = Tally::default();
-        for file in document.listed.iter().map(Glance::new) {
-            tally.add(&file);
+        for file in groups.iter().flat_map(|group| &group.files) {
+            tally.add(file);
             if let Signature::Checked(fingerprint, _) = &file.signature {
                 let packages = signed.entry(*fingerprint).or_default();
                 *packages = packages.saturating_add(1);
             }
-            names.insert(file.name);
         }
+        names.extend(groups.iter().map(|group| &*group.name));
         keys.extend(
             document
                 .signing_keys

@@ -5,7 +5,7 @@ mod pack;
 mod read;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rmpv::Value;
@@ -58,11 +58,6 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Its file name in [`SHARDS`].
-    pub fn file_name(&self) -> String {
-        hex(&self.digest) + EXTENSION
-    }
-
     /// What an operator should know of the shard of this name.
     pub fn warning(&self, subdir: &SubdirName, name: &str) -> Option<String> {
         (self.plain_size > LARGEST_FOR_CONDA).then(|| {
@@ -74,16 +69,47 @@ impl Shard {
     }
 }
 
+/// The file name in [`SHARDS`] of a shard with this SHA-256.
+pub fn file_name(digest: &[u8; 32]) -> String {
+    hex(digest) + EXTENSION
+}
+
+/// [`by_name`], of these names alone.
+pub fn of_names<'d>(
+    document: &'d Document<'_>,
+    names: &BTreeSet<String>,
+) -> BTreeMap<String, Group<'d>> {
+    // To search a record for a name is far cheaper than to parse it.
+    let quoted = names
+        .iter()
+        .map(|name| Json::String(name.clone()).compact());
+    let quoted: Vec<String> = quoted.collect();
+    let may_have = |one: &&Listed| {
+        let plain = quoted.iter().any(|name| one.record.contains(name.as_str()));
+        plain || names.contains(package::name_in(&one.name))
+    };
+    let mut groups = grouped(document.listed.iter().filter(may_have), &document.removed);
+    groups.retain(|name, _| names.contains(name));
+    groups
+}
+
 /// The packages by the `name` in their records, and the names of removed files by the name that they begin with
 /// (CEP 26), which also stands in where a record has none.
 pub fn by_name<'d>(document: &'d Document<'_>) -> BTreeMap<String, Group<'d>> {
+    grouped(&document.listed, &document.removed)
+}
+
+fn grouped<'d>(
+    listed: impl IntoIterator<Item = &'d Listed>,
+    removed: &'d [String],
+) -> BTreeMap<String, Group<'d>> {
     let mut groups: BTreeMap<String, Group<'d>> = BTreeMap::new();
-    for one in &document.listed {
+    for one in listed {
         let name = name_in(&one.record).unwrap_or_else(|| package::name_in(&one.name).into());
         let group = groups.entry(name.into_owned()).or_default();
         group.listed.push(one);
     }
-    for file in &document.removed {
+    for file in removed {
         let group = groups.entry(package::name_in(file).to_owned()).or_default();
         group.removed.push(file);
     }
@@ -365,7 +391,10 @@ mod tests {
         );
         let (shard, value) = made(&[&one, &odd], &[], &Formats::default());
         assert_eq!(shard.digest, <[u8; 32]>::from(Sha256::digest(&shard.bytes)));
-        assert_eq!(shard.file_name(), hex(&shard.digest) + ".msgpack.zst");
+        assert_eq!(
+            file_name(&shard.digest),
+            hex(&shard.digest) + ".msgpack.zst"
+        );
         assert_eq!(shard.warning(&SubdirName::noarch(), "a"), None);
         assert_eq!(keys(&value), ["packages", "packages.conda"]);
         assert_eq!(keys(&value["packages"]), Vec::<&str>::new());
