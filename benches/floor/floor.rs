@@ -1,4 +1,4 @@
-//! The least that any indexer has to do: read every package, compute both digests, sign as many. Owns
+//! The least that an indexer has to do that hashes one file at a time: read every package, compute both digests, sign as many. Owns
 //! doing that on all cores, the largest file first; it must not know of records, caches or index files.
 
 use std::fs::File;
