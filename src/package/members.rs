@@ -103,11 +103,7 @@ impl<R: BufRead> Members<R> {
                     ))
                 };
             };
-            self.enter(
-                header
-                    .entry_size()
-                    .map_err(|error| flaw(error.to_string()))?,
-            )?;
+            self.enter(header.entry_size().map_err(|error| bad_header(&error))?)?;
             match header.entry_type().as_byte() {
                 b'L' => put(&mut extensions.long_name, self.long_name()?)?,
                 b'K' => {
@@ -212,7 +208,7 @@ impl<R: BufRead> Members<R> {
         if header.as_bytes().iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        let stored = header.cksum().map_err(|error| flaw(error.to_string()))?;
+        let stored = header.cksum().map_err(|error| bad_header(&error))?;
         // The checksum counts its own field (bytes 148 to 155) as spaces (POSIX.1-2024, pax, ustar).
         let sum = header
             .as_bytes()
@@ -369,6 +365,11 @@ fn put<T>(place: &mut Option<T>, value: T) -> Result<(), PackageError> {
         None => Ok(()),
         Some(_) => Err(flaw("two headers describe the same member")),
     }
+}
+
+/// What the tar crate says holds pieces of the header, whatever they are.
+fn bad_header(error: &std::io::Error) -> PackageError {
+    flaw(show(error.to_string().as_bytes()))
 }
 
 fn flaw(reason: impl Into<String>) -> PackageError {
