@@ -8,6 +8,8 @@ mod sqlite;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use rusqlite::ErrorCode;
+
 use crate::details::Details;
 use crate::keys::{Fingerprint, KeyName};
 use crate::record::Record;
@@ -177,7 +179,7 @@ pub enum CacheError {
         remedy: &'static str,
     },
     /// SQLite failed.
-    #[error("{path}: the cache can't be {operation}: {cause}; remove it, and it is built anew")]
+    #[error("{path}: the cache can't be {operation}: {cause}; {}", remedy(.cause))]
     Database {
         /// The file.
         path: String,
@@ -186,4 +188,18 @@ pub enum CacheError {
         /// What SQLite said.
         cause: rusqlite::Error,
     },
+}
+
+/// What to do about an error of SQLite: where the disk is the cause, another cache would not get further.
+fn remedy(cause: &rusqlite::Error) -> &'static str {
+    match cause.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "make room, or name another place with --cache",
+        Some(ErrorCode::SystemIoFailure) => {
+            "look whether its file system has room, is sound, and takes files of that size, or name another place with --cache"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "wait for the other run that uses it to end, or name another one with --cache"
+        }
+        _ => "remove it, and it is built anew",
+    }
 }

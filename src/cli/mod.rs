@@ -102,6 +102,7 @@ mod status {
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     options::allow_many_files();
+    options::survive_size_limits();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::status;
@@ -216,6 +216,13 @@ pub fn allow_many_files() {
             ..limit
         },
     );
+}
+
+/// Lets a write past the limit on a file's size (`ulimit -f`) fail, as one does on a full disk, instead of ending the
+/// process by SIGXFSZ: then what was begun is taken back, and the file is named. Programs that are started keep the default.
+pub fn survive_size_limits() {
+    // Where that is forbidden, a limit ends the run as a kill does.
+    let _ = signal_hook::flag::register(Signal::XFSZ.as_raw(), Arc::default());
 }
 
 /// A flag that SIGINT and SIGTERM set; a second one ends the process at once.

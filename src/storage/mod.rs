@@ -242,6 +242,9 @@ fn remedy(cause: &io::Error) -> &'static str {
             "; mount it writable, or write elsewhere with --output"
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and run again",
+        io::ErrorKind::FileTooLarge => {
+            "; raise the limit on the size of files (ulimit -f), or write to another file system"
+        }
         io::ErrorKind::NotADirectory => {
             "; something else has that name: move it away, or name a folder"
         }

@@ -208,3 +208,41 @@ fn killed_again_and_again_it_comes_to_its_end() {
     scene.index(&[]).exits(0).counts("opened", 0);
     assert!(scene.snapshot("") == before);
 }
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_no_death() {
+    let scene = Scene::of_three();
+    scene.index(&[]).exits(0);
+    let d = scene.package("d");
+    // What files there are, and what is in them; a folder's times tell of the attempt.
+    let contents = || -> Vec<_> {
+        let seen = scene.snapshot("channel").into_iter();
+        seen.map(|(path, (.., content))| (path, content)).collect()
+    };
+    let before = contents();
+    let (sign, signature) = (format!("sign channel/{d}"), format!("{d}.sig"));
+    let cases = [
+        ("channel -q", signature.as_str(), "ulimit -f"),
+        ("channel -q --no-sign", "cache.db", "file system"),
+        (sign.as_str(), signature.as_str(), "ulimit -f"),
+    ];
+    for (words, file, cause) in cases {
+        let run = Command::new("sh")
+            .args(["-c", &format!("ulimit -f 0; exec \"$0\" {words}")])
+            .arg(env!("CARGO_BIN_EXE_sigindex"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", scene.path("home"))
+            .env("XDG_CACHE_HOME", scene.path("cache"))
+            .current_dir(scene.path(""))
+            .stdout(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        let said = [run.stdout, run.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(run.status.code(), Some(1), "{words}: {said}");
+        assert!(said.contains(file) && said.contains(cause), "{said}");
+        assert!(contents() == before, "{words}");
+    }
+    scene.index(&[]).exits(0).counts("added", 1);
+}
