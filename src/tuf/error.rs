@@ -71,7 +71,10 @@ pub enum TufError {
         since: i64,
     },
     /// A signature, threshold, hash or length does not hold.
-    #[error("{path}: it can't be trusted: {why}; nothing of it was used")]
+    #[error(
+        "{path}: it can't be trusted: {why}; nothing of it was used{}",
+        remedy(path)
+    )]
     Untrusted {
         /// The file.
         path: String,
@@ -79,7 +82,7 @@ pub enum TufError {
         why: String,
     },
     /// A file is no metadata of the form that is read.
-    #[error("{path}: it is not metadata of a signed index: {why}")]
+    #[error("{path}: it is not metadata of a signed index: {why}{}", remedy(path))]
     Malformed {
         /// The file.
         path: String,
@@ -154,6 +157,16 @@ impl TufError {
     /// Whether the channel could not be asked, or did not answer whole: it may do so later.
     pub fn is_upstream(&self) -> bool {
         matches!(self, TufError::Upstream(_))
+    }
+}
+
+/// What the keeper of a channel does about a file that does not hold: whoever may write the folder can put a next root
+/// there, and it stops every run until it is gone.
+fn remedy(path: &str) -> &'static str {
+    if path.ends_with(".root.json") {
+        "; roots are made with `sigindex trust root`: the channel's keeper takes away one that came there otherwise"
+    } else {
+        ""
     }
 }
 

@@ -656,11 +656,18 @@ fn a_root_that_does_not_follow_is_not_taken() {
         .add_signature(signer(&scene, "other").as_ref())
         .unwrap();
     scene.take_key("other");
-    scene.write("channel/tuf/2.root.json", other.bytes());
     scene.package("d");
-    let before = content(&scene, "channel");
-    scene.index(&[]).exits(1).says("2.root.json");
-    assert_eq!(content(&scene, "channel"), before);
+    for planted in [other.bytes(), b"{}", b""] {
+        scene.write("channel/tuf/2.root.json", planted);
+        let before = content(&scene, "channel");
+        let run = scene.index(&[]).exits(1);
+        run.says("2.root.json").says("takes away");
+        assert_eq!(content(&scene, "channel"), before);
+    }
+    // As the message says.
+    scene.remove("channel/tuf/2.root.json");
+    scene.index(&[]).exits(0).counts("added", 1);
+    whole(&scene);
 }
 
 #[test]
