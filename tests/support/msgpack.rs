@@ -14,11 +14,18 @@ pub fn read(path: &Path) -> Value {
 
 /// Reads the bytes of a file.
 pub fn value(bytes: &[u8]) -> Value {
-    let plain = zstd::decode_all(bytes).unwrap();
+    try_value(bytes).unwrap()
+}
+
+/// The same of bytes that may be no such file.
+pub fn try_value(bytes: &[u8]) -> Result<Value, String> {
+    let plain = zstd::decode_all(bytes).map_err(|error| error.to_string())?;
     let mut rest = plain.as_slice();
-    let value = rmpv::decode::read_value(&mut rest).unwrap();
-    assert!(rest.is_empty(), "bytes behind the end");
-    json(value)
+    let value = rmpv::decode::read_value(&mut rest).map_err(|error| error.to_string())?;
+    match rest.is_empty() {
+        true => Ok(json(value)),
+        false => Err("bytes behind the end".to_owned()),
+    }
 }
 
 fn json(value: rmpv::Value) -> Value {
