@@ -58,6 +58,19 @@ pub fn published(channel: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
+/// All index files as they lie there, whole or not; what a killed run left is none.
+pub fn index_files(channel: &Path) -> BTreeMap<String, Vec<u8>> {
+    let is_other = |path: &str| {
+        let ends = [".lock", ".tmp"];
+        let mut ends = SOURCES.iter().chain(&ends);
+        ends.any(|end| path.ends_with(end))
+    };
+    let all = files(channel).into_iter();
+    all.filter(|(path, _)| !is_other(path))
+        .map(|(path, whole)| (path, std::fs::read(whole).unwrap()))
+        .collect()
+}
+
 /// The shards that an index names, by the name of their packages.
 fn shards(folder: &Path, index: &Value) -> BTreeMap<String, Vec<u8>> {
     let shards = index["shards"].as_object().unwrap().iter();

@@ -66,6 +66,11 @@ impl Keys {
         Self { keys, checked }
     }
 
+    /// The names of the keys.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys.values().map(|(name, _)| name.as_str())
+    }
+
     /// Whether a signature in base64 holds for a file of this SHA-256, by the key of this fingerprint.
     fn verify(&self, fingerprint: &str, sha256: &str, value: &str) -> Result<(), String> {
         let known = Sha256::digest(format!("{fingerprint} {sha256} {value}")).into();
