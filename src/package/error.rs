@@ -89,6 +89,14 @@ pub enum PackageError {
         /// The limit for a file of this size.
         limit: u64,
     },
+    /// Many bzip2 streams that hold next to nothing.
+    #[error(
+        "has more than {limit} bzip2 streams that hold next to nothing: compress it anew, as one stream"
+    )]
+    ShortStreams {
+        /// The limit.
+        limit: usize,
+    },
 
     /// The zip structure breaks a rule.
     #[error("is a damaged or unsafe zip archive: {0}")]

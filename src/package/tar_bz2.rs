@@ -14,6 +14,12 @@ const PART: &str = "in its bzip2 data";
 /// The 48 bits that stand before the checksum at the end of a stream (the digits of √π).
 const END_OF_STREAM: u64 = 0x1772_4538_5090;
 
+/// A stream that holds less than this is short: every tool that makes several puts one block at least in each.
+const SHORT: u64 = 64 * 1024;
+/// The most short streams of a file. Each costs as much to begin as a long one, so that a file of nothing else would
+/// take hours.
+const SHORT_STREAMS: usize = 1_000;
+
 /// How many bytes a block may have for each level (the digit in a stream's header).
 const LEVEL: u64 = 100_000;
 /// How many times their size most small packages have when they are unpacked.
@@ -114,6 +120,10 @@ pub(super) struct Streams<R> {
     decoder: Option<BzDecoder<R>>,
     /// Refuse what follows the last stream; clients ignore it.
     strict: bool,
+    /// How many bytes the current stream gave.
+    given: u64,
+    /// How many short streams there may still be.
+    short: usize,
 }
 
 impl<R: BufRead> Streams<R> {
@@ -121,7 +131,21 @@ impl<R: BufRead> Streams<R> {
         Streams {
             decoder: Some(BzDecoder::new(input)),
             strict,
+            given: 0,
+            short: SHORT_STREAMS,
         }
+    }
+
+    /// Counts the stream that ended.
+    fn end_stream(&mut self) -> Result<(), PackageError> {
+        let given = std::mem::take(&mut self.given);
+        if given < SHORT {
+            let left = self.short.checked_sub(1);
+            self.short = left.ok_or(PackageError::ShortStreams {
+                limit: SHORT_STREAMS,
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -130,8 +154,10 @@ impl<R: BufRead> Read for Streams<R> {
         while let Some(decoder) = &mut self.decoder {
             let count = decoder.read(buffer).map_err(explain)?;
             if count > 0 || buffer.is_empty() {
+                self.given = self.given.saturating_add(count as u64);
                 return Ok(count);
             }
+            self.end_stream().map_err(PackageError::into_io)?;
             let ended = self.decoder.take().map(BzDecoder::into_inner);
             let Some(mut input) = ended else { break };
             let rest = input.fill_buf()?;

@@ -120,6 +120,11 @@ fn good_packages() {
                 .member("lib/l", b'2', 0, b"")
                 .bz2(),
         ),
+        (
+            "streams of next to nothing",
+            BZ2,
+            [bz2(b"").repeat(999), Tar::package().bz2()].concat(),
+        ),
         ("plain", CONDA, Zip::package().bytes()),
         (
             "no metadata.json",
@@ -666,6 +671,12 @@ fn flaws() -> Vec<(&'static str, Vec<u8>, bool, &'static str)> {
                 .bytes(),
             true,
             "window of more than 128 MiB",
+        ),
+        (
+            BZ2,
+            [bz2(b"").repeat(1_001), Tar::package().bz2()].concat(),
+            true,
+            "1000 bzip2 streams",
         ),
         (
             CONDA,
