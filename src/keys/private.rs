@@ -23,8 +23,10 @@ const PRIME_SLACK_BITS: u64 = 8;
 
 /// The most memory that a passphrase's derivation may take, in bytes.
 const MAX_SCRYPT_BYTES: u64 = 1 << 30;
-/// The most lanes that scrypt may have.
-const MAX_SCRYPT_LANES: u16 = 64;
+/// The most bytes that its lanes may work through, one after the other: this takes some ten seconds.
+const MAX_SCRYPT_WORK: u64 = 4 << 30;
+/// The most rounds of PBKDF2, which are a few seconds.
+const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
 
 /// An RSA private key with its public half. Its numbers are consistent with each other.
 pub struct PrivateKey {
@@ -248,11 +250,13 @@ fn check_encryption(der: &[u8]) -> Result<(), PrivateKeyFault> {
     let bearable = match &scheme.kdf {
         pbes2::Kdf::Scrypt(cost) => {
             let block = 128 * u64::from(cost.block_size);
-            cost.cost_parameter.saturating_mul(block) <= MAX_SCRYPT_BYTES
-                && cost.parallelization <= MAX_SCRYPT_LANES
+            let bytes = cost.cost_parameter.saturating_mul(block);
+            let lanes = u64::from(cost.parallelization);
+            let work = bytes.saturating_mul(lanes);
+            // Each lane has a block of its own beside.
+            bytes <= MAX_SCRYPT_BYTES && work <= MAX_SCRYPT_WORK && is_to_be_had(bytes)
         }
-        // The decoder takes 10 million rounds at most, which is a few seconds.
-        pbes2::Kdf::Pbkdf2(_) => true,
+        pbes2::Kdf::Pbkdf2(cost) => cost.iteration_count <= MAX_PBKDF2_ROUNDS,
         _ => return Err(PrivateKeyFault::OtherEncryption),
     };
     if bearable {
@@ -260,6 +264,12 @@ fn check_encryption(der: &[u8]) -> Result<(), PrivateKeyFault> {
     } else {
         Err(PrivateKeyFault::CostlyEncryption)
     }
+}
+
+/// Whether so much memory is there: who derives the key asks for it without asking whether there is any.
+fn is_to_be_had(bytes: u64) -> bool {
+    let mut memory: Vec<u8> = Vec::new();
+    usize::try_from(bytes).is_ok_and(|bytes| memory.try_reserve_exact(bytes).is_ok())
 }
 
 /// A key from DER EncryptedPrivateKeyInfo that [`check_encryption`] accepted.
@@ -430,13 +440,25 @@ mod tests {
 
     #[test]
     fn a_derivation_that_costs_too_much_is_not_begun() {
-        for (log_n, r, p) in [(30, 8, 1), (63, 1, 1), (14, 8, 65)] {
+        // Gigabytes; more than there are; years, in lanes of gigabytes and in many small ones.
+        for (log_n, r, p) in [(30, 8, 1), (63, 1, 1), (20, 8, 5), (14, 8, 1_000)] {
             let kdf = pbes2::Kdf::Scrypt(pbes2::ScryptParams {
                 salt: &[1; 16],
                 cost_parameter: 1 << log_n,
                 block_size: r,
                 parallelization: p,
                 key_length: None,
+            });
+            let encryption = pbes2::EncryptionScheme::Aes256Cbc { iv: &[2; 16] };
+            let text = sealed_with(pbes2::Parameters { kdf, encryption });
+            assert_eq!(fault(&text, &never), PrivateKeyFault::CostlyEncryption);
+        }
+        for rounds in [10_000_001, 100_000_000] {
+            let kdf = pbes2::Kdf::Pbkdf2(pbes2::Pbkdf2Params {
+                salt: &[1; 16],
+                iteration_count: rounds,
+                key_length: None,
+                prf: pbes2::Pbkdf2Prf::HmacWithSha256,
             });
             let encryption = pbes2::EncryptionScheme::Aes256Cbc { iv: &[2; 16] };
             let text = sealed_with(pbes2::Parameters { kdf, encryption });
