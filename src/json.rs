@@ -19,6 +19,12 @@ const MAX_INTEGER_DIGITS: usize = 4_300;
 /// The most values in a text that [`parse_small`] reads. Real metadata has a thousand.
 const MAX_VALUES: usize = 250_000;
 
+/// What an object takes in memory at least, in bytes: a node of a `BTreeMap` has room for eleven members.
+const OBJECT_BYTES: u64 = 700;
+
+/// What any other value takes in memory, about, in bytes, its text aside.
+const VALUE_BYTES: u64 = 80;
+
 /// The members of a JSON object. UTF-8 sorts bytewise as its code points do.
 pub type Object = BTreeMap<String, Json>;
 
@@ -57,6 +63,9 @@ pub enum JsonError {
     /// More values than anything of its kind has; in memory each takes many times its text.
     #[error("it has more than {MAX_VALUES} values")]
     TooMany,
+    /// In memory it would take more than is allowed.
+    #[error("its values would take more than {} MiB of memory", .0 / 1024 / 1024)]
+    TooLarge(u64),
     /// A number that clients can't read.
     #[error("the number {0} is out of range")]
     Number(String),
@@ -90,6 +99,25 @@ pub fn parse_small(bytes: &[u8]) -> Result<Json, JsonError> {
     let starts = bytes.iter().filter(|b| matches!(b, b',' | b'[' | b'{'));
     if starts.count() > MAX_VALUES {
         return Err(JsonError::TooMany);
+    }
+    parse(bytes)
+}
+
+/// Reads one document that may be large, and that somebody may have made to fill the memory, where a short text
+/// becomes many values: an index, or what belongs to one.
+///
+/// # Errors
+/// As [`parse`], and when its values would take more than so many bytes of memory, about.
+pub fn parse_within(bytes: &[u8], memory: u64) -> Result<Json, JsonError> {
+    let weight = |byte: &u8| match byte {
+        b'{' => OBJECT_BYTES,
+        b',' | b'[' => VALUE_BYTES,
+        _ => 0,
+    };
+    // Those within texts are counted too, which hurts nobody.
+    let needed: u64 = bytes.iter().map(weight).sum();
+    if needed > memory {
+        return Err(JsonError::TooLarge(memory));
     }
     parse(bytes)
 }
@@ -332,6 +360,18 @@ mod tests {
             Err(JsonError::TooMany)
         ));
         assert!(parse(many.as_bytes()).is_ok() && parse_small(b"[0,{}]").is_ok());
+    }
+
+    #[test]
+    fn documents_that_would_fill_the_memory_are_refused() {
+        for (many, values) in [
+            (format!("[{}0]", "0,".repeat(999)), 80 * 1_000),
+            (format!("[{}0]", "{},".repeat(999)), 780 * 999 + 80),
+        ] {
+            assert!(parse_within(many.as_bytes(), values).is_ok());
+            let refused = parse_within(many.as_bytes(), values - 1).unwrap_err();
+            assert!(refused.to_string().contains("of memory"), "{refused}");
+        }
     }
 
     #[test]

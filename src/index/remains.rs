@@ -17,6 +17,9 @@ use crate::repodata::{CHANNELDATA, PublishedRecord, run_exports};
 /// The largest run exports and summary of the channel that are read back, in bytes.
 const MAX_REMAINS: u64 = 256 << 20;
 
+/// How much memory the values of the summary may take, in bytes.
+const MAX_MEMORY: u64 = 1 << 30;
+
 /// Finds the details of a subdir's published packages.
 pub struct Recollection<'a> {
     places: Places<'a>,
@@ -89,7 +92,7 @@ impl Remains {
             },
         };
         let about = file(CHANNELDATA)?.file().and_then(|bytes| {
-            let Json::Object(mut top) = json::parse(&bytes).ok()? else {
+            let Json::Object(mut top) = json::parse_within(&bytes, MAX_MEMORY).ok()? else {
                 return None;
             };
             match top.remove("packages") {

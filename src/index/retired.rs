@@ -20,6 +20,9 @@ const LIST: &str = "retired.json";
 /// The largest list that is read back, in bytes.
 const MAX_LIST: u64 = 64 << 20;
 
+/// How much memory its values may take, in bytes.
+const MAX_MEMORY: u64 = 256 << 20;
+
 /// What becomes of the shards in a subdir that `named`, file names, does not have; and when the next of them goes, in
 /// Unix milliseconds.
 ///
@@ -78,7 +81,7 @@ fn unnamed(shelf: &Shelf<'_>, named: &BTreeSet<String>) -> Vec<String> {
 
 /// A list that can't be read knows nothing: its shards stay the longer for it.
 fn known(list: Option<Vec<u8>>) -> BTreeMap<String, i64> {
-    let list = list.and_then(|bytes| json::parse(&bytes).ok());
+    let list = list.and_then(|bytes| json::parse_within(&bytes, MAX_MEMORY).ok());
     let Some(Json::Object(list)) = list else {
         return BTreeMap::new();
     };

@@ -20,6 +20,9 @@ use crate::json::{self, Json, Object};
 /// The file's name in a subdir, in a package of patches, and in a folder of patches.
 pub const FILE_NAME: &str = "patch_instructions.json";
 
+/// How much memory the values of one file may take, in bytes. The largest that are known take a tenth of it.
+const MAX_MEMORY: u64 = 512 << 20;
+
 const VERSION: &str = "patch_instructions_version";
 const PACKAGES: &str = "packages";
 const PACKAGES_CONDA: &str = "packages.conda";
@@ -77,7 +80,7 @@ impl Instructions {
     /// Unknown keys at the top are ignored; see [`Instructions::is_empty`].
     ///
     /// # Errors
-    /// What [`json::parse`] refuses, a version other than 1 and 2 (1 where none is named), and values of other
+    /// What [`json::parse_within`] refuses, a version other than 1 and 2 (1 where none is named), and values of other
     /// types than instructions have.
     pub fn parse(path: &str, bytes: &[u8]) -> Result<Instructions, Error> {
         let parts = Parts::parse(path, bytes).map_err(|cause| Error::Patches {
@@ -102,7 +105,8 @@ impl Instructions {
 
 impl Parts {
     fn parse(path: &str, bytes: &[u8]) -> Result<Parts, String> {
-        let document = json::parse(bytes).map_err(|cause| format!("{cause}; write it anew"))?;
+        let document = json::parse_within(bytes, MAX_MEMORY)
+            .map_err(|cause| format!("{cause}; write it anew"))?;
         let Json::Object(mut members) = document else {
             return Err("it is not a JSON object; write it anew".to_owned());
         };

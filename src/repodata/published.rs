@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{REPODATA, REPODATA_FROM_PACKAGES};
@@ -15,6 +17,15 @@ use crate::record::unhex;
 
 /// Keys that other tools put into a published record, and that stay while the package is the same.
 const CARRIED: [&str; 2] = ["signatures", "attestations_sha256"];
+
+/// How much memory the values may take, in bytes, that other tools put into an index.
+const MAX_MEMORY: u64 = 1 << 30;
+
+/// The least bytes that a record takes in an index, on average: its SHA-256 alone takes more.
+const RECORD_BYTES: usize = 64;
+
+/// This many records may be shorter.
+const FEW_RECORDS: usize = 1_000;
 
 /// An index as it stands in the channel. Borrows the text of `repodata.json`, and owns what shards said.
 #[derive(Debug, Default)]
@@ -42,61 +53,97 @@ pub struct PublishedRecord<'a> {
     pub carried: Object,
 }
 
+/// What is not looked at, or only perhaps, stays text: values take many times as much memory.
 #[derive(Deserialize)]
 struct Text<'a> {
-    #[serde(default)]
-    info: Info,
     #[serde(borrow, default)]
-    packages: HashMap<String, &'a RawValue>,
+    info: Info<'a>,
+    #[serde(borrow, default)]
+    packages: Records<'a>,
     #[serde(borrow, default, rename = "packages.conda")]
-    packages_conda: HashMap<String, &'a RawValue>,
+    packages_conda: Records<'a>,
     /// Records by extension and file name without it (CEP 48).
     #[serde(borrow, default)]
-    v3: HashMap<String, HashMap<String, &'a RawValue>>,
+    v3: HashMap<String, Records<'a>>,
     #[serde(borrow, default)]
     signatures: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize, Default)]
-struct Info {
-    #[serde(default)]
-    generator: Option<serde_json::Value>,
-    #[serde(default)]
-    signing_keys: Option<serde_json::Value>,
+/// Records by file name, no more of them than a text of this length can hold.
+#[derive(Default)]
+struct Records<'a>(HashMap<String, &'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Records<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Records<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut records, mut bytes) = (HashMap::new(), 0usize);
+                while let Some((name, raw)) = map.next_entry::<String, &RawValue>()? {
+                    let length = name.len().saturating_add(raw.get().len());
+                    bytes = bytes.saturating_add(length);
+                    records.insert(name, raw);
+                    let least = records.len().saturating_sub(FEW_RECORDS);
+                    if bytes < least.saturating_mul(RECORD_BYTES) {
+                        return Err(A::Error::custom("its records are too short to be any"));
+                    }
+                }
+                Ok(Records(records))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
 }
 
-impl Info {
+#[derive(Deserialize, Default)]
+struct Info<'a> {
+    #[serde(borrow, default)]
+    generator: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    signing_keys: Option<&'a RawValue>,
+}
+
+impl Info<'_> {
     fn is_ours(&self) -> bool {
-        self.generator
-            .as_ref()
-            .and_then(|generator| generator.as_str())
-            == Some("sigindex")
+        text_of(self.generator).as_deref() == Some("sigindex")
     }
 
     fn signing_keys(&self) -> BTreeMap<Fingerprint, (KeyName, u32)> {
-        let members = self
-            .signing_keys
-            .as_ref()
-            .and_then(|keys| keys.as_object())
-            .into_iter()
-            .flatten();
-        members
-            .filter_map(|(fingerprint, about)| {
-                let name = KeyName::parse(about.get("name")?.as_str()?).ok()?;
-                let bits = u32::try_from(about.get("bits")?.as_u64()?).ok()?;
-                Some((Fingerprint::parse(fingerprint).ok()?, (name, bits)))
-            })
-            .collect()
+        let known = self.signing_keys.map(|raw| raw.get().as_bytes());
+        let Some(Ok(Json::Object(keys))) = known.map(json::parse_small) else {
+            return BTreeMap::new();
+        };
+        let keys = keys.into_iter();
+        keys.filter_map(|(fingerprint, about)| {
+            let Json::Object(about) = about else {
+                return None;
+            };
+            let name = KeyName::parse(about.get("name")?.as_str()?).ok()?;
+            let bits = u32::try_from(about.get("bits")?.as_i64()?).ok()?;
+            Some((Fingerprint::parse(&fingerprint).ok()?, (name, bits)))
+        })
+        .collect()
     }
+}
+
+/// The string that a value is; `None` for every other.
+fn text_of(raw: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(raw?.get()).ok()
 }
 
 /// The few keys of a record that are looked at. Other indexers may have put anything there.
 #[derive(Deserialize)]
 struct Glance<'a> {
-    #[serde(default)]
-    sha256: Option<serde_json::Value>,
-    #[serde(default)]
-    indexed_timestamp: Option<serde_json::Value>,
+    #[serde(borrow, default)]
+    sha256: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    indexed_timestamp: Option<&'a RawValue>,
     #[serde(borrow, default)]
     signatures: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -161,7 +208,7 @@ impl<'a> Published<'a> {
             cause,
         };
         let info = Json::Object(info.clone()).compact();
-        let info: Info = object(info.as_bytes()).map_err(fail)?;
+        let info: Info<'_> = object(info.as_bytes()).map_err(fail)?;
         let mut published = Published {
             by_sigindex: info.is_ours(),
             signing_keys: info.signing_keys(),
@@ -186,13 +233,13 @@ impl<'a> Published<'a> {
         let text: Text<'a> = object(text).map_err(fail)?;
         let third = text.v3.into_iter().flat_map(|(extension, records)| {
             let named = move |stem| format!("{stem}.{extension}");
-            let records = records.into_iter();
+            let records = records.0.into_iter();
             records.map(move |(stem, raw)| (named(stem), raw))
         });
-        let records = text.packages.into_iter().chain(text.packages_conda);
+        let records = text.packages.0.into_iter().chain(text.packages_conda.0);
         let signatures = text
             .signatures
-            .and_then(|raw| json::parse(raw.get().as_bytes()).ok());
+            .and_then(|raw| json::parse_within(raw.get().as_bytes(), MAX_MEMORY).ok());
         let mut published = Published {
             by_sigindex: text.info.is_ours(),
             signing_keys: text.info.signing_keys(),
@@ -217,11 +264,14 @@ impl<'a> PublishedRecord<'a> {
             .into_iter()
             .zip([glance.signatures, glance.attestations_sha256]);
         let carried = carried.filter_map(|(key, raw)| {
-            Some((key.to_owned(), json::parse(raw?.get().as_bytes()).ok()?))
+            let value = json::parse_small(raw?.get().as_bytes()).ok()?;
+            Some((key.to_owned(), value))
         });
         Ok(PublishedRecord {
-            sha256: glance.sha256.and_then(|value| unhex(value.as_str()?)),
-            indexed_timestamp: glance.indexed_timestamp.and_then(|value| value.as_i64()),
+            sha256: text_of(glance.sha256).and_then(|text| unhex(&text)),
+            indexed_timestamp: glance
+                .indexed_timestamp
+                .and_then(|raw| raw.get().parse().ok()),
             carried: carried.collect(),
             text,
         })
@@ -232,7 +282,7 @@ impl<'a> PublishedRecord<'a> {
 fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
     match text.trim_ascii_start().first() {
         Some(b'{') => serde_json::from_slice(text),
-        _ => Err(serde::de::Error::custom("it is not a JSON object")),
+        _ => Err(serde_json::Error::custom("it is not a JSON object")),
     }
 }
 
@@ -363,6 +413,34 @@ mod tests {
             Some(Some([0xcc; 32]))
         );
         assert!(Published::read(&[]).unwrap().records.is_empty());
+    }
+
+    #[test]
+    fn what_is_made_to_fill_the_memory_is_refused_or_stays_text() {
+        let many = |count: usize| -> String {
+            let all: Vec<_> = (0..count).map(|at| format!("\"{at}\":{{}}")).collect();
+            format!("{{{}}}", all.join(","))
+        };
+        for section in ["packages", "packages.conda", "v3"] {
+            let index = |count| match section {
+                "v3" => format!(r#"{{"v3":{{"conda":{}}}}}"#, many(count)),
+                _ => format!("{{\"{section}\":{}}}", many(count)),
+            };
+            let read = |count| Published::parse("x", index(count).as_bytes()).map(|_| ());
+            assert!(read(FEW_RECORDS).is_ok(), "{section}");
+            let refused = read(2 * FEW_RECORDS).unwrap_err().to_string();
+            assert!(refused.contains("too short to be any"), "{refused}");
+        }
+        let zeros = format!("[{}0]", "0,".repeat(300_000));
+        let text = format!(
+            r#"{{"info":{{"generator":{zeros},"signing_keys":{zeros}}},"packages":{{"a":
+            {{"sha256":{zeros},"indexed_timestamp":{zeros},"signatures":{zeros}}}}}}}"#
+        );
+        let published = Published::parse("x", text.as_bytes()).unwrap();
+        let a = &published.records["a"];
+        assert!(!published.by_sigindex && published.signing_keys.is_empty());
+        assert_eq!((a.sha256, a.indexed_timestamp), (None, None));
+        assert!(a.carried.is_empty());
     }
 
     #[test]

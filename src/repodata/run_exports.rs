@@ -11,6 +11,9 @@ use crate::package::Format;
 /// The file's name.
 pub const RUN_EXPORTS: &str = "run_exports.json";
 
+/// How much memory the values of one that is read back may take, in bytes: twice that of a million packages.
+const MAX_MEMORY: u64 = 2 << 30;
+
 /// The file's text, with an entry for every package: those of the index, and those that patches took away
 /// (`taken`), since CEP 12 wants all of the index before patches.
 ///
@@ -66,7 +69,7 @@ fn write_entries<'d>(out: &mut String, all: impl Iterator<Item = &'d Listed>, fo
 /// Reads one by any tool: run exports by file name. Entries of another form are passed over; `None` where the
 /// whole is none.
 pub fn read(bytes: &[u8]) -> Option<BTreeMap<String, Object>> {
-    let Json::Object(mut top) = json::parse(bytes).ok()? else {
+    let Json::Object(mut top) = json::parse_within(bytes, MAX_MEMORY).ok()? else {
         return None;
     };
     let mut found = BTreeMap::new();
