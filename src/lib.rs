@@ -19,7 +19,8 @@
 //! 3. Readers never see half a file, nor a name that is not there: signatures come first, then shards and kin,
 //!    the shard index, compressed twins, and `repodata.json` last; only then old shards go. Where the index is signed,
 //!    all of it lies by hash before any plain file is touched, and the timestamp, which makes the new generation count,
-//!    goes last ([`repodata::Rank`]).
+//!    goes last ([`repodata::Rank`]). What is named survives a loss of power before what names it is put in place, and
+//!    that before what it named goes ([`repodata::Tier`]).
 //! 4. The same packages and signatures give the same bytes, recorded times aside; a run that changes
 //!    nothing writes nothing. What a run writes down for the next one (`index::ledger`) spares work and nothing else: with
 //!    it, a run ends where one ends that knows nothing of those before.

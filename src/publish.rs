@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::repodata::{Content, HEAD_BYTES, IndexFile};
+use crate::repodata::{Content, HEAD_BYTES, IndexFile, Rank};
 use crate::storage::{Change, Links, Stat, Storage, StorageError};
 
 /// The bytes that are compared at once.
@@ -158,11 +158,25 @@ fn is_same(file: File, expected: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// Changes in their order, each only once what it names, or what no longer names it, would survive a loss of power.
+pub fn settled(changes: Vec<(Rank, Change)>) -> Vec<Change> {
+    let mut settled = Vec::with_capacity(changes.len().saturating_add(2));
+    let mut before = None;
+    for (rank, change) in changes {
+        if before.is_some_and(|before| before != rank.tier()) {
+            settled.push(Change::Settle);
+        }
+        before = Some(rank.tier());
+        settled.push(change);
+    }
+    settled
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::repodata::{Codec, Rank};
+    use crate::repodata::Codec;
     use crate::storage::LocalStorage;
 
     #[test]

@@ -21,7 +21,8 @@ use crate::cache::{Cache, Gone, Seen, Versions};
 use crate::error::Error;
 use crate::keys::{Fingerprint, KeyName};
 use crate::progress::Progress;
-use crate::repodata::{Document, IndexFile};
+use crate::publish;
+use crate::repodata::{Document, IndexFile, Rank};
 use crate::report::Report;
 use crate::storage::Change;
 use crate::tuf::TARGETS;
@@ -58,7 +59,7 @@ impl Making<'_> {
         if !config.dry_run {
             // One batch for all subdirs: where it fails in one, none is published.
             let done = sizes(&due.changes);
-            places.target().apply(due.changes)?;
+            places.target().apply(publish::settled(due.changes))?;
             due.files.settle(places, &done);
             report.published = true;
             let said = report.warnings.len();
@@ -130,9 +131,8 @@ impl Making<'_> {
             return Err(Error::Interrupted);
         }
         outputs::in_order(&mut outcome.changes);
-        let changes = outcome.changes.into_iter().map(|(_, change)| change);
         Ok(Due {
-            changes: changes.collect(),
+            changes: outcome.changes,
             seen,
             files: outcome.files,
         })
@@ -141,7 +141,8 @@ impl Making<'_> {
 
 /// What has to be done so that the index is right.
 struct Due {
-    changes: Vec<Change>,
+    /// In the order of publication.
+    changes: Vec<(Rank, Change)>,
     /// Versions of signed metadata, to be remembered afterwards.
     seen: Versions,
     /// What stands then.
@@ -173,13 +174,13 @@ fn signers<'d>(
 }
 
 /// The size in bytes of each file that is written, by path; none of those that are deleted.
-fn sizes(changes: &[Change]) -> HashMap<String, Option<u64>> {
-    let sizes = changes.iter().filter_map(|change| {
+fn sizes(changes: &[(Rank, Change)]) -> HashMap<String, Option<u64>> {
+    let sizes = changes.iter().filter_map(|(_, change)| {
         let size = match change {
             Change::Write { content, .. } => u64::try_from(content.len()).ok(),
             Change::Remove { .. } => None,
             // What stands there already, or is a link to it, may have any.
-            Change::Create { .. } | Change::Link { .. } => return None,
+            Change::Create { .. } | Change::Link { .. } | Change::Settle => return None,
         };
         Some((change.path().to_owned(), size))
     });
@@ -188,10 +189,10 @@ fn sizes(changes: &[Change]) -> HashMap<String, Option<u64>> {
 
 /// What is written, and what is deleted, for the report. The shards of a subdir count as one, and so do files by hash:
 /// they are many, and a dry run can't know the names of those with signatures that it does not make.
-fn paths(changes: &[Change]) -> [Vec<String>; 2] {
+fn paths(changes: &[(Rank, Change)]) -> [Vec<String>; 2] {
     let mut seen = HashSet::new();
     let [mut written, mut deleted] = [Vec::new(), Vec::new()];
-    for change in changes {
+    for (_, change) in changes {
         let path = match change.path().split_once(SHARDS_FOLDER) {
             _ if change.path().starts_with(TARGETS) => format!("{TARGETS}/"),
             Some((subdir, _)) => format!("{subdir}{SHARDS_FOLDER}"),

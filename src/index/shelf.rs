@@ -16,7 +16,7 @@ use crate::json::{Json, Object};
 use crate::patch::FILE_NAME;
 use crate::repodata::shards::SHARDS;
 use crate::repodata::{Published, REPODATA};
-use crate::storage::{Change, Kind, Stat, Storage, is_left_over};
+use crate::storage::{self, Change, Kind, Stat, Storage, is_left_over};
 
 /// What lies in a subdir.
 #[derive(Debug)]
@@ -227,15 +227,9 @@ pub fn shelves<'a>(
 /// # Errors
 /// When the channel's folder can't be listed.
 pub fn leftovers(places: Places<'_>, shelves: &[Shelf<'_>]) -> Result<Vec<Change>, Error> {
-    let root = places.target().list("")?.into_iter();
-    let root = root
-        .filter(|item| item.kind == Kind::File)
-        .filter_map(|item| item.name.into_string().ok())
-        .filter(|name| is_left_over(name))
-        .map(|path| Change::Remove { path });
-    Ok(root
-        .chain(shelves.iter().flat_map(Shelf::leftovers))
-        .collect())
+    let mut left = storage::leftovers(places.target(), "")?;
+    left.extend(shelves.iter().flat_map(Shelf::leftovers));
+    Ok(left)
 }
 
 fn names_of_shards(

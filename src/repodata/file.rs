@@ -33,6 +33,31 @@ pub enum Rank {
     Retired,
 }
 
+/// Ranks of which none names what is of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Files that others name.
+    Named,
+    /// Files that name them.
+    Naming,
+    /// Files that nothing names any more.
+    Unnamed,
+}
+
+impl Rank {
+    /// The tier: one has to survive a loss of power before the next is begun, because then the order in which files
+    /// were put in place tells nothing.
+    pub fn tier(self) -> Tier {
+        match self {
+            Rank::Attestations | Rank::Shard | Rank::Target | Rank::Metadata => Tier::Named,
+            Rank::Kin | Rank::ShardIndex | Rank::Twin | Rank::Repodata | Rank::Timestamp => {
+                Tier::Naming
+            }
+            Rank::Retired => Tier::Unnamed,
+        }
+    }
+}
+
 /// One index file as it should stand.
 #[derive(Debug, Clone)]
 pub struct IndexFile {

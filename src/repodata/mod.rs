@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 pub use channeldata::{ChannelData, ChannelPackage, gather};
 pub use current::{Current, Pins, current};
 pub use document::{Document, Listed};
-pub use file::{Content, IndexFile, Rank, with_twins};
+pub use file::{Content, IndexFile, Rank, Tier, with_twins};
 pub use published::{Published, PublishedRecord};
 pub use twin::{Codec, HEAD_BYTES};
 

@@ -8,11 +8,12 @@ use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{self as sys, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 
 use super::local::io_error;
+use super::moves;
 use super::{Change, LocalStorage, StorageError};
 
 /// From this many files on, one `syncfs` costs less than a sync of each.
@@ -25,6 +26,8 @@ pub(super) struct Batch<'a> {
     steps: Vec<Step>,
     /// Whether each file is synced as it is written.
     sync_each: bool,
+    /// Folders with changes that a loss of power would undo.
+    unsynced: BTreeSet<String>,
 }
 
 /// One change on its way.
@@ -52,6 +55,7 @@ enum Action {
     Create,
     Link,
     Remove,
+    Settle,
 }
 
 /// What is staged beside a file's place.
@@ -86,6 +90,7 @@ impl<'a> Batch<'a> {
             folders,
             steps,
             sync_each,
+            unsynced: BTreeSet::new(),
         };
         for change in changes {
             batch.stage_one(change)?;
@@ -103,11 +108,30 @@ impl<'a> Batch<'a> {
             let device = sys::fstat(folder).map(|found| found.st_dev);
             let device = device.map_err(|error| self.fail(path, "look at the folder", error))?;
             if synced.insert(device) {
-                sys::syncfs(folder)
-                    .map_err(|error| self.fail(path, "sync the file system of", error))?;
+                match sys::syncfs(folder) {
+                    // No such call here: each file by itself.
+                    Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => self.sync_staged()?,
+                    done => {
+                        done.map_err(|error| self.fail(path, "sync the file system of", error))?
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    fn sync_staged(&self) -> Result<(), StorageError> {
+        self.steps.iter().try_for_each(|step| {
+            let State::Staged(temporary) = &step.state else {
+                return Ok(());
+            };
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let synced = self.handle(step).and_then(|folder| {
+                let file = sys::openat(folder, temporary, flags, Mode::empty())?;
+                Ok(sys::fsync(file)?)
+            });
+            synced.map_err(|error| self.fail(&step.path(), "sync", error))
+        })
     }
 
     fn stage_one(&mut self, change: &Change) -> Result<(), StorageError> {
@@ -118,10 +142,11 @@ impl<'a> Batch<'a> {
             Change::Create { content, .. } => (Action::Create, Staging::New(content)),
             Change::Link { from, .. } => (Action::Link, Staging::Shared(from)),
             Change::Remove { .. } => (Action::Remove, Staging::Nothing),
+            Change::Settle => (Action::Settle, Staging::Nothing),
         };
-        match self.open_folder(&folder, action != Action::Remove) {
-            Err(error) if action == Action::Remove && error.is_absent() => return Ok(()),
-            opened => opened?,
+        match (action, self.open_folder(&folder, action)) {
+            (Action::Remove, Err(error)) if error.is_absent() => return Ok(()),
+            (_, opened) => opened?,
         }
         let mut step = Step {
             folder,
@@ -144,8 +169,10 @@ impl<'a> Batch<'a> {
         staged.map_err(|error| self.fail(change.path(), "write", error))
     }
 
-    fn open_folder(&mut self, folder: &str, make: bool) -> Result<(), StorageError> {
-        if !self.folders.contains_key(folder) {
+    /// Opens the folder in which something is done; what puts a file there makes it where it is missing.
+    fn open_folder(&mut self, folder: &str, to: Action) -> Result<(), StorageError> {
+        let make = matches!(to, Action::Write | Action::Create | Action::Link);
+        if to != Action::Settle && !self.folders.contains_key(folder) {
             let handle = self.storage.folder(folder, make)?;
             self.folders.insert(folder.to_owned(), handle);
         }
@@ -160,7 +187,7 @@ impl<'a> Batch<'a> {
         from: &str,
     ) -> Result<io::Result<()>, StorageError> {
         let (folder, name) = split(from);
-        self.open_folder(folder, false)?;
+        self.open_folder(folder, Action::Remove)?;
         let staged = self.steps.iter().rev().find_map(|earlier| {
             let same = earlier.folder == folder && earlier.name == name;
             match &earlier.state {
@@ -170,7 +197,7 @@ impl<'a> Batch<'a> {
         });
         let both = self.folders.get(folder).zip(self.folders.get(&step.folder));
         let (from, to) = both.ok_or_else(|| self.fail(from, "find", io::ErrorKind::NotFound))?;
-        Ok(share(from, staged.unwrap_or(name), to, temporary))
+        Ok(moves::share(from, staged.unwrap_or(name), to, temporary))
     }
 
     fn write(&self, step: &Step, temporary: &str, content: &[u8]) -> io::Result<()> {
@@ -193,6 +220,8 @@ impl<'a> Batch<'a> {
         let synced = placed.and_then(|()| self.sync_folders());
         if synced.is_err() {
             self.undo();
+            // What was synced on the way is undone with the rest.
+            self.unsynced = self.folders.keys().cloned().collect();
             let _ = self.sync_folders();
         }
         synced
@@ -202,9 +231,13 @@ impl<'a> Batch<'a> {
         let Some(step) = self.steps.get(at) else {
             return Ok(());
         };
-        let path = step.path();
+        if step.action == Action::Settle {
+            return self.sync_folders();
+        }
+        let (path, folder) = (step.path(), step.folder.clone());
         let mut before = Before::Unknown;
         let placed = self.try_place(step, &mut before);
+        self.unsynced.insert(folder);
         if let Some(step) = self.steps.get_mut(at) {
             step.before = before;
             if matches!(placed, Ok(true)) {
@@ -219,30 +252,38 @@ impl<'a> Batch<'a> {
     fn try_place(&self, step: &Step, before: &mut Before) -> io::Result<bool> {
         let folder = self.handle(step)?;
         if step.action != Action::Create {
-            *before = keep(folder, &step.name);
+            let kept = own_temporary();
+            *before = match moves::keep(folder, &step.name, &kept) {
+                Ok(true) => Before::Kept(kept),
+                Ok(false) => Before::Nothing,
+                Err(_) => Before::Unknown,
+            };
         }
         match (&step.state, step.action) {
             (State::Staged(temporary), Action::Create) => {
-                return create(folder, temporary, &step.name);
+                return Ok(moves::create(folder, temporary, &step.name)?);
             }
             (State::Staged(temporary), Action::Link) => {
-                sys::renameat(folder, temporary, folder, &step.name)?;
+                moves::replace(folder, temporary, &step.name)?;
                 // Where both are the same file already, a rename does nothing at all.
                 let _ = sys::unlinkat(folder, temporary, AtFlags::empty());
             }
-            (State::Staged(temporary), _) => sys::renameat(folder, temporary, folder, &step.name)?,
-            _ => match sys::unlinkat(folder, &step.name, AtFlags::empty()) {
-                Err(Errno::NOENT) => {}
-                removed => removed?,
-            },
+            (State::Staged(temporary), _) => moves::replace(folder, temporary, &step.name)?,
+            _ => moves::remove(folder, &step.name)?,
         }
         Ok(true)
     }
 
-    fn sync_folders(&self) -> Result<(), StorageError> {
-        self.folders.iter().try_for_each(|(path, folder)| {
-            sys::fsync(folder).map_err(|error| self.fail(path, "sync the folder", error))
-        })
+    /// Makes what was put in place or removed survive a loss of power.
+    fn sync_folders(&mut self) -> Result<(), StorageError> {
+        for (path, folder) in &self.folders {
+            if self.unsynced.contains(path) {
+                let synced = moves::sync_folder(folder);
+                synced.map_err(|error| self.fail(path, "sync the folder", error))?;
+            }
+        }
+        self.unsynced.clear();
+        Ok(())
     }
 
     /// Puts back what was replaced or removed, the last first. A failure is under way already: what
@@ -313,83 +354,13 @@ impl Step {
     }
 }
 
-/// Keeps what stands in a place under another name: by a hard link, or by a copy where the file system or
-/// the file's owner forbids links.
-fn keep(folder: &OwnedFd, name: &str) -> Before {
-    let kept = own_temporary();
-    match sys::linkat(folder, name, folder, &kept, AtFlags::empty()) {
-        Ok(()) => Before::Kept(kept),
-        Err(Errno::NOENT) => Before::Nothing,
-        Err(_) => match copy(folder, name, folder, &kept) {
-            Ok(()) => Before::Kept(kept),
-            Err(_) => {
-                // Half a copy is no way back.
-                let _ = sys::unlinkat(folder, &kept, AtFlags::empty());
-                Before::Unknown
-            }
-        },
-    }
-}
-
-/// Makes a file that shares the content of another, which is a regular one.
-fn share(from: &OwnedFd, name: &str, to: &OwnedFd, temporary: &str) -> io::Result<()> {
-    match sys::linkat(from, name, to, temporary, AtFlags::empty()) {
-        Ok(()) => {
-            let found = sys::statat(to, temporary, AtFlags::SYMLINK_NOFOLLOW)?;
-            match sys::FileType::from_raw_mode(found.st_mode).is_file() {
-                true => Ok(()),
-                false => Err(io::ErrorKind::Unsupported.into()),
-            }
-        }
-        Err(Errno::NOENT) => Err(Errno::NOENT.into()),
-        // No hard links here, or not between these two file systems, or not of somebody else's file.
-        Err(_) => copy(from, name, to, temporary),
-    }
-}
-
-fn copy(folder: &OwnedFd, name: &str, to_folder: &OwnedFd, to: &str) -> io::Result<()> {
-    let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut from = File::from(sys::openat(folder, name, read, Mode::empty())?);
-    if !from.metadata()?.is_file() {
-        return Err(io::ErrorKind::Unsupported.into());
-    }
-    let mut to = File::from(sys::openat(
-        to_folder,
-        to,
-        write,
-        Mode::from_raw_mode(0o666),
-    )?);
-    io::copy(&mut from, &mut to)?;
-    to.sync_all()
-}
-
-/// Puts a file where nothing may stand; false where something does.
-fn create(folder: &OwnedFd, temporary: &str, name: &str) -> io::Result<bool> {
-    match sys::renameat_with(folder, temporary, folder, name, RenameFlags::NOREPLACE) {
-        Ok(()) => return Ok(true),
-        Err(Errno::EXIST) => return Ok(false),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-        Err(error) => return Err(error.into()),
-    }
-    // File systems without that flag, such as NFS, have hard links, which never replace.
-    match sys::linkat(folder, temporary, folder, name, AtFlags::empty()) {
-        Ok(()) => {
-            sys::unlinkat(folder, temporary, AtFlags::empty())?;
-            Ok(true)
-        }
-        Err(Errno::EXIST) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// A path's folder and its name there.
 fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
 /// A name that no package has, unlike any that another process of this machine uses now.
-fn own_temporary() -> String {
+pub(super) fn own_temporary() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let since_1970 = std::time::SystemTime::now()

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use walkdir::WalkDir;
 
 use super::batch::Batch;
+use super::moves;
 use super::{Change, Item, Kind, Links, Lock, LockMode, Stat, Storage, StorageError};
 
 /// How often a path is looked up again while others rename folders.
@@ -127,8 +128,13 @@ impl LocalStorage {
         for part in path.split('/').filter(|part| !part.is_empty()) {
             let opened = match sys::openat(&folder, part, flags, Mode::empty()) {
                 Err(Errno::NOENT) if make => {
-                    sys::mkdirat(&folder, part, Mode::from_raw_mode(0o777))
-                        .and_then(|()| sys::fsync(&folder))
+                    let made = sys::mkdirat(&folder, part, Mode::from_raw_mode(0o777));
+                    let made = match made {
+                        // Somebody else was quicker, or it was made and an error reported all the same.
+                        Err(Errno::EXIST) => Ok(()),
+                        made => made,
+                    };
+                    made.and_then(|()| moves::sync_folder(&folder))
                         .and_then(|()| sys::openat(&folder, part, flags, Mode::empty()))
                 }
                 opened => opened,

@@ -4,6 +4,7 @@
 mod batch;
 mod local;
 mod lock;
+mod moves;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use batch::{is_left_over, is_own_temporary};
 pub use local::LocalStorage;
 pub use lock::{Lock, LockMode};
+pub use moves::{create_whole, sync_folder};
 
 /// A channel's place. Paths are relative to it, with `/` between their parts.
 pub trait Storage: Sync {
@@ -45,6 +47,28 @@ pub trait Storage: Sync {
     /// At the first failure. What was written or removed until then is put back, as far as the file system
     /// lets it; what was created stays.
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError>;
+}
+
+/// What takes away the temporary files in a folder that runs left which were killed.
+///
+/// # Errors
+/// When the folder can't be listed; one that is not there has none.
+pub fn leftovers(storage: &dyn Storage, folder: &str) -> Result<Vec<Change>, StorageError> {
+    let items = match storage.list(folder) {
+        Err(error) if error.is_absent() || error.is_no_folder() => Vec::new(),
+        listed => listed?,
+    };
+    let names = items.into_iter().filter(|item| item.kind == Kind::File);
+    let names = names.filter_map(|item| item.name.into_string().ok());
+    let left = names.filter(|name| is_left_over(name));
+    Ok(left
+        .map(|name| match folder {
+            "" => Change::Remove { path: name },
+            folder => Change::Remove {
+                path: format!("{folder}/{name}"),
+            },
+        })
+        .collect())
 }
 
 /// A place where nothing is and nothing can be put: the output of a dry run that has not been made yet.
@@ -160,12 +184,16 @@ pub enum Change {
         /// Which.
         path: String,
     },
+    /// Touches no file: what the batch put in place or removed until here survives a loss of power before anything
+    /// that follows is put in place or removed.
+    Settle,
 }
 
 impl Change {
-    /// The path that it touches.
+    /// The path that it touches; empty where it touches none.
     pub fn path(&self) -> &str {
         match self {
+            Change::Settle => "",
             Change::Write { path, .. }
             | Change::Create { path, .. }
             | Change::Link { path, .. }
@@ -472,6 +500,48 @@ mod tests {
         );
         assert_eq!(read(&storage, "a", Links::Refuse).unwrap(), "old");
         assert_eq!(storage.list("").unwrap().len(), 4);
+    }
+
+    #[test]
+    fn what_is_settled_in_a_batch_is_undone_with_it_all_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        storage.apply(vec![write("sub/a", "old")]).unwrap();
+        std::fs::create_dir(root.path().join("sub/folder")).unwrap();
+        let changes = |last| vec![write("sub/a", "new"), Change::Settle, write(last, "x")];
+        assert!(storage.apply(changes("sub/folder")).is_err());
+        assert_eq!(read(&storage, "sub/a", Links::Refuse).unwrap(), "old");
+        storage.apply(changes("other/b")).unwrap();
+        assert_eq!(read(&storage, "sub/a", Links::Refuse).unwrap(), "new");
+        assert_eq!(read(&storage, "other/b", Links::Refuse).unwrap(), "x");
+    }
+
+    #[test]
+    fn a_whole_file_is_made_where_none_stands_and_what_was_left_there_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let path = root.path().join("key");
+        // No process has the number 0; one that lives keeps its file.
+        let (dead, alive) = (".sigindex-0-1-0.tmp", ".sigindex-1-1-0.tmp");
+        std::fs::write(root.path().join(dead), "half").unwrap();
+        std::fs::write(root.path().join(alive), "half").unwrap();
+        create_whole(&path, 0o600, b"first").unwrap();
+        let again = create_whole(&path, 0o600, b"second").unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(read(&storage, "key", Links::Refuse).unwrap(), "first");
+        let mut names: Vec<_> = storage
+            .list("")
+            .unwrap()
+            .into_iter()
+            .map(|it| it.name)
+            .collect();
+        names.sort();
+        assert_eq!(names, [alive, "key"]);
+        assert!(leftovers(&storage, "").unwrap().is_empty());
+        assert!(leftovers(&storage, "absent").unwrap().is_empty());
+        std::fs::write(root.path().join(dead), "half").unwrap();
+        let path = dead.to_owned();
+        assert_eq!(leftovers(&storage, "").unwrap(), [Change::Remove { path }]);
     }
 
     #[test]

@@ -1,0 +1,169 @@
+//! Single changes in open folders. Owns what odd file systems make of them: those without hard links or without renames
+//! that never replace, those that can't sync a folder, and network file systems that do a change and report an error all
+//! the same, because they sent it twice. Must not know batches.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::batch::{is_left_over, own_temporary};
+
+/// Puts a file of this mode in a place where none stands: whole and synced, or not at all. Its folder has to be synced
+/// thereafter. What is left there of a run that was killed goes.
+///
+/// # Errors
+/// Of kind [`io::ErrorKind::AlreadyExists`] where something stands there.
+pub fn create_whole(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or(io::ErrorKind::InvalidInput)?;
+    let handle = OwnedFd::from(File::open(folder)?);
+    for entry in std::fs::read_dir(folder)? {
+        if let Some(left) = entry?
+            .file_name()
+            .to_str()
+            .filter(|name| is_left_over(name))
+        {
+            remove(&handle, left)?;
+        }
+    }
+    let temporary = own_temporary();
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(mode);
+    let written = options.open(folder.join(&temporary)).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()
+    });
+    let placed = written.and_then(|()| Ok(create(&handle, &temporary, name)?));
+    if !matches!(placed, Ok(true)) {
+        let _ = remove(&handle, &temporary);
+    }
+    match placed? {
+        true => Ok(()),
+        false => Err(io::ErrorKind::AlreadyExists.into()),
+    }
+}
+
+/// Whether there is nothing of a name.
+fn is_gone(folder: &OwnedFd, name: &str) -> bool {
+    let found = sys::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    matches!(found, Err(Errno::NOENT))
+}
+
+/// Whether two names are of one file.
+fn is_same(folder: &OwnedFd, one: &str, other: &str) -> bool {
+    let find = |name: &str| sys::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    match (find(one), find(other)) {
+        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        _ => false,
+    }
+}
+
+/// Puts a temporary file of ours in a place, whatever stands there.
+pub(super) fn replace(folder: &OwnedFd, temporary: &str, name: &str) -> Result<(), Errno> {
+    match sys::renameat(folder, temporary, folder, name) {
+        // Nobody else takes it away: it is where it should be, whatever was said.
+        Err(_) if is_gone(folder, temporary) && !is_gone(folder, name) => Ok(()),
+        done => done,
+    }
+}
+
+/// Takes a file away; one that is already gone is no error.
+pub(super) fn remove(folder: &OwnedFd, name: &str) -> Result<(), Errno> {
+    match sys::unlinkat(folder, name, AtFlags::empty()) {
+        Err(_) if is_gone(folder, name) => Ok(()),
+        done => done,
+    }
+}
+
+/// Makes changes of a folder survive a loss of power, where the file system can do that at all.
+///
+/// # Errors
+/// When it can, and did not.
+pub fn sync_folder(folder: impl AsFd) -> Result<(), Errno> {
+    match sys::fsync(folder) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(()),
+        done => done,
+    }
+}
+
+/// Keeps what stands in a place under another name, by a hard link, or by a copy where the file system or the file's owner
+/// forbids links; false where nothing stands there.
+pub(super) fn keep(folder: &OwnedFd, name: &str, kept: &str) -> io::Result<bool> {
+    match sys::linkat(folder, name, folder, kept, AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(_) if is_same(folder, name, kept) => Ok(true),
+        Err(_) => match copy(folder, name, folder, kept) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                // Half a copy is no way back.
+                let _ = sys::unlinkat(folder, kept, AtFlags::empty());
+                Err(error)
+            }
+        },
+    }
+}
+
+/// Makes a file that shares the content of another, which is a regular one.
+pub(super) fn share(from: &OwnedFd, name: &str, to: &OwnedFd, temporary: &str) -> io::Result<()> {
+    match sys::linkat(from, name, to, temporary, AtFlags::empty()) {
+        Ok(()) => {
+            let found = sys::statat(to, temporary, AtFlags::SYMLINK_NOFOLLOW)?;
+            match sys::FileType::from_raw_mode(found.st_mode).is_file() {
+                true => Ok(()),
+                false => Err(io::ErrorKind::Unsupported.into()),
+            }
+        }
+        Err(Errno::NOENT) => Err(Errno::NOENT.into()),
+        // No hard links here, or not between these two file systems, or not of somebody else's file.
+        Err(_) => copy(from, name, to, temporary),
+    }
+}
+
+fn copy(folder: &OwnedFd, name: &str, to_folder: &OwnedFd, to: &str) -> io::Result<()> {
+    let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut from = File::from(sys::openat(folder, name, read, Mode::empty())?);
+    if !from.metadata()?.is_file() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let mut to = File::from(sys::openat(
+        to_folder,
+        to,
+        write,
+        Mode::from_raw_mode(0o666),
+    )?);
+    io::copy(&mut from, &mut to)?;
+    to.sync_all()
+}
+
+/// Puts a temporary file of ours where nothing may stand; false where something does.
+pub(super) fn create(folder: &OwnedFd, temporary: &str, name: &str) -> Result<bool, Errno> {
+    match sys::renameat_with(folder, temporary, folder, name, RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(true),
+        Err(_) if is_gone(folder, temporary) && !is_gone(folder, name) => return Ok(true),
+        Err(Errno::EXIST) => return Ok(false),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        Err(error) => return Err(error),
+    }
+    // File systems without that flag, such as NFS, have hard links, which never replace.
+    match sys::linkat(folder, temporary, folder, name, AtFlags::empty()) {
+        Err(error) if !is_same(folder, temporary, name) => match error {
+            Errno::EXIST => Ok(false),
+            error => Err(error),
+        },
+        _ => {
+            remove(folder, temporary)?;
+            Ok(true)
+        }
+    }
+}
