@@ -1,14 +1,15 @@
 //! Making a key: both files, whole and synced, or nothing. It overwrites nothing, and takes back what
 //! it made when a later step fails.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
 use super::{KeyError, KeyName, KeySize, KeysDir, PrivateKey, PublicKey};
+use crate::storage;
 
 impl KeysDir {
     /// Makes a key: `NAME` (PKCS#1 PEM, or PKCS#8 encrypted with `passphrase`) with mode 0600, and
@@ -28,8 +29,12 @@ impl KeysDir {
         if passphrase == Some("") {
             return Err(KeyError::EmptyPassphrase);
         }
-        refuse_existing(&private)?;
-        refuse_existing(&public)?;
+        match (refuse_existing(&private), refuse_existing(&public)) {
+            (Err(KeyError::Exists { path }), Ok(())) => {
+                return Err(KeyError::HalfThere { path, public });
+            }
+            (private, public) => private.and(public)?,
+        }
         let mut made = Made::default();
         made.folder(self.path())?;
         check_writable(self.path())?;
@@ -76,7 +81,7 @@ pub(super) fn make_folder(path: &Path) -> Result<(), KeyError> {
 
 pub(super) fn sync_folder(path: &Path) -> Result<(), KeyError> {
     File::open(path)
-        .and_then(|folder| folder.sync_all())
+        .and_then(|folder| Ok(storage::sync_folder(&folder)?))
         .map_err(|source| KeyError::SyncFolder {
             path: path.to_owned(),
             source,
@@ -114,11 +119,9 @@ impl Made {
         Ok(())
     }
 
-    /// Makes a file that must not be there yet, with its mode from the first moment on.
+    /// Makes a file that must not be there yet, whole and with its mode from the first moment on.
     pub(super) fn file(&mut self, path: &Path, mode: u32, content: &[u8]) -> Result<(), KeyError> {
-        let mut options = OpenOptions::new();
-        let opened = options.write(true).create_new(true).mode(mode).open(path);
-        let mut file = opened.map_err(|source| {
+        storage::create_whole(path, mode, content).map_err(|source| {
             let path = path.to_owned();
             match source.kind() {
                 ErrorKind::AlreadyExists => KeyError::Exists { path },
@@ -126,12 +129,7 @@ impl Made {
             }
         })?;
         self.files.push(path.to_owned());
-        file.write_all(content)
-            .and_then(|()| file.sync_all())
-            .map_err(|source| KeyError::Write {
-                path: path.to_owned(),
-                source,
-            })
+        Ok(())
     }
 
     /// Lets what was made stay.

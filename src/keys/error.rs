@@ -101,17 +101,9 @@ pub enum KeyError {
         /// What the system said.
         source: io::Error,
     },
-    /// A key's file cannot be made.
+    /// A key's file cannot be made, whole and synced.
     #[error("cannot create the key file {}: {source}", path.display())]
     Create {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A key's file cannot be written whole and synced.
-    #[error("cannot write the key file {}: {source}", path.display())]
-    Write {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -200,6 +192,14 @@ pub enum KeyError {
     Exists {
         /// The file in the way.
         path: PathBuf,
+    },
+    /// A key is to be made where its private half alone is.
+    #[error("{} exists already, and {} does not, as when making the key was cut off; if nothing was signed with it, remove it, and make the key again", path.display(), public.display())]
+    HalfThere {
+        /// The file in the way.
+        path: PathBuf,
+        /// The file that is missing.
+        public: PathBuf,
     },
     /// A key from elsewhere has the name of another key of the folder.
     #[error(
