@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::{Root, TufError};
 use crate::keys::Fingerprint;
+use crate::storage::sync_folder;
 
 /// The names that `tough` gives its files. The root goes first: who knows a newer root must not miss it.
 const FILES: [&str; 4] = [
@@ -115,6 +116,12 @@ impl Memory {
         let fail = |cause: io::Error| TufError::memory(&self.folder, &cause);
         for name in FILES.iter().chain([&TIME]) {
             let (from, to) = (self.copy.path().join(name), self.folder.join(name));
+            // Where the disk was full, half a file was left.
+            if let Ok(bytes) = fs::read(&from)
+                && serde_json::from_slice::<Value>(&bytes).is_err()
+            {
+                continue;
+            }
             match File::open(&from).and_then(|file| file.sync_all()) {
                 Ok(()) => fs::rename(&from, &to).map_err(fail)?,
                 Err(cause) if cause.kind() == ErrorKind::NotFound => remove(&to).map_err(fail)?,
@@ -131,7 +138,7 @@ impl Memory {
                 .and_then(|()| fs::rename(&path, self.folder.join(PINS)));
             written.map_err(fail)?;
         }
-        let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        let folder = File::open(&self.folder).and_then(|folder| Ok(sync_folder(&folder)?));
         folder.map_err(fail)
     }
 }
@@ -166,5 +173,28 @@ fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn half_a_file_takes_the_place_of_none() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("memory");
+        let load = |targets: &str| {
+            let memory = Memory::open(&folder).unwrap();
+            fs::write(memory.copy().join("targets.json"), targets).unwrap();
+            memory.keep(None).unwrap();
+            fs::read_to_string(folder.join("targets.json"))
+        };
+        assert!(load("{\"a\":").is_err());
+        assert_eq!(load("{\"a\":1}").unwrap(), "{\"a\":1}");
+        assert_eq!(load("{\"b\":").unwrap(), "{\"a\":1}");
+        assert_eq!(load("").unwrap(), "{\"a\":1}");
+        assert_eq!(load("{\"b\":1}").unwrap(), "{\"b\":1}");
     }
 }
