@@ -18,7 +18,7 @@ use crate::record::hex;
 use crate::sidecar::{self, Folders};
 use crate::signature::{self, Check, Signature, reads_as_metadata};
 use crate::signing_log::{Signed, SigningLog};
-use crate::storage::{Change, Links, LocalStorage, Storage};
+use crate::storage::{Change, Links, LocalStorage, Storage, leftovers};
 
 /// Why a folder is not signed.
 const A_FOLDER: &str = "is a folder; sign the packages of a channel with `sigindex FOLDER`";
@@ -303,7 +303,10 @@ impl Writer<'_> {
                 false => Change::Create { path, content },
             }
         });
-        storage.apply(changes.collect())?;
+        // What a run left there that was killed goes first.
+        let mut all = leftovers(storage.as_ref(), "")?;
+        all.extend(changes);
+        storage.apply(all)?;
         for (_, position, made) in signed {
             // Only what is read back counts as written.
             let found = sidecar::read(storage.as_ref(), &made.name);

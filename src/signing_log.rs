@@ -2,7 +2,7 @@
 //! the line's form; must not know why something was signed.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,8 @@ pub struct Signed {
 }
 
 impl SigningLog {
-    /// Opens the log, or makes it with mode 0600.
+    /// Opens the log, or makes it with mode 0600. A line that a run left half written is ended, so that none is glued to
+    /// it.
     ///
     /// # Errors
     /// When it can't be opened for appending.
@@ -39,6 +40,12 @@ impl SigningLog {
             .create(true)
             .mode(0o600)
             .open(path)
+            .and_then(|mut file| {
+                if is_cut_off(path) {
+                    file.write_all(b"\n")?;
+                }
+                Ok(file)
+            })
             .map_err(|cause| Error::File {
                 path: path.display().to_string(),
                 operation: "open the signing log",
@@ -95,6 +102,16 @@ impl SigningLog {
     }
 }
 
+/// Whether the last line of a log has no end, as far as it can be read.
+fn is_cut_off(path: &Path) -> bool {
+    let mut last = [b'\n'];
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)
+    });
+    read.is_ok() && last != *b"\n"
+}
+
 fn line(time: &str, key: &PublicKey, signed: &Signed) -> Json {
     let fields = [
         ("time", time),
@@ -109,4 +126,23 @@ fn line(time: &str, key: &PublicKey, signed: &Signed) -> Json {
             .map(|(key, text)| (key.to_owned(), Json::String(text.to_owned())))
             .collect::<Object>(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_off_is_ended_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("log");
+        for (there, then) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"ti", "{}\n{\"ti\n")] {
+            std::fs::write(&path, there).unwrap();
+            for _ in 0..2 {
+                SigningLog::open(&path).unwrap();
+                assert_eq!(std::fs::read_to_string(&path).unwrap(), then);
+            }
+        }
+    }
 }

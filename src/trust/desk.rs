@@ -10,10 +10,10 @@ use crate::cache::Versions;
 use crate::error::Error;
 use crate::keys::Fingerprint;
 use crate::publish;
-use crate::storage::{Change, Storage};
+use crate::storage::{Change, Storage, leftovers};
 use crate::tuf::{
-    Anchor, Expired, Generation, Loading, MAX_METADATA, Made, Role, Root, TIMESTAMP, TufError,
-    load, metadata, newest_root,
+    Anchor, Expired, FOLDER, Generation, Loading, MAX_METADATA, Made, Role, Root, TIMESTAMP,
+    TufError, load, metadata, newest_root,
 };
 use crate::upstream::{Upstream, UpstreamError, UpstreamFault, fetch};
 
@@ -153,6 +153,10 @@ impl Desk<'_> {
     pub fn publish(&self, root: Option<&Root>, made: Option<&Made>) -> Result<(), Error> {
         if self.dry_run {
             return Ok(());
+        }
+        let left = leftovers(self.storage, FOLDER)?;
+        if !left.is_empty() {
+            self.storage.apply(left)?;
         }
         let write = |(path, content): &(String, Vec<u8>)| Change::Write {
             path: path.clone(),
