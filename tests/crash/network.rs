@@ -1,0 +1,198 @@
+//! Habits of network file systems and of odd ones: calls that are not there, names that come late, errors of what was
+//! done. Owns the table of habits and what a run must do under each.
+
+use crate::check;
+use crate::faults::{EEXIST, EINTR, EIO, ENOENT, ENOLCK, ESTALE, Known};
+use crate::plan::{all_known, none, workers};
+use crate::scenario::Scenario;
+use crate::scene::Scene;
+use crate::trace::{End, traced, tracer};
+
+const EPERM: i32 = 1;
+const EINVAL: i32 = 22;
+const ENOSYS: i32 = 38;
+const EOPNOTSUPP: i32 = 95;
+
+/// What must come out.
+#[derive(Clone, Copy)]
+enum Must {
+    /// As if nothing were odd.
+    Work,
+    /// It fails, and says this; with this flag it works.
+    Say(&'static str, &'static str),
+}
+
+/// A habit: calls, what they do, at which of them (0: all), and what must come out.
+struct Habit(&'static str, String, Must);
+
+fn habits() -> Vec<Habit> {
+    let all = |calls: &str, error: i32| format!("1:0:{calls}:e{error}");
+    let mut habits = Vec::new();
+    let no_locks = Must::Say("--no-lock", "--no-lock");
+    for error in [ENOLCK, ENOSYS, EOPNOTSUPP] {
+        habits.push(Habit(
+            "no flock in the channel",
+            all("flock", error),
+            no_locks,
+        ));
+    }
+    for error in [ENOSYS, EPERM] {
+        habits.push(Habit("no openat2", all("openat2", error), Must::Work));
+    }
+    for error in [EPERM, EOPNOTSUPP, 31] {
+        habits.push(Habit("no hard links", all("link", error), Must::Work));
+    }
+    for error in [EINVAL, ENOSYS] {
+        habits.push(Habit(
+            "no renames that never replace",
+            all("renamex", error),
+            Must::Work,
+        ));
+    }
+    for error in [EINVAL, EOPNOTSUPP] {
+        habits.push(Habit(
+            "folders can't be synced",
+            all("syncdir", error),
+            Must::Work,
+        ));
+    }
+    habits.push(Habit("no syncfs", all("syncfs", ENOSYS), Must::Work));
+    habits.push(Habit(
+        "no O_TMPFILE",
+        all("tmpfile", EOPNOTSUPP),
+        Must::Work,
+    ));
+    habits.push(Habit(
+        "fchown is not for users",
+        all("chown", EPERM),
+        Must::Work,
+    ));
+    habits
+}
+
+/// The scenarios in which habits are tried.
+const SCENARIOS: [&str; 6] = [
+    "first publication",
+    "one package more, all files, patches",
+    "all signed anew",
+    "one package more, signed index",
+    "files signed",
+    "a key made",
+];
+
+#[test]
+fn a_run_lives_with_the_habits_of_network_file_systems() {
+    if tracer().is_none() {
+        return;
+    }
+    let habits = habits();
+    let scenarios = all_known()
+        .iter()
+        .filter(|(one, _)| SCENARIOS.contains(&one.name));
+    let jobs: Vec<_> = scenarios
+        .flat_map(|one| habits.iter().map(move |habit| (one, habit)))
+        .collect();
+    let wrong = workers(&jobs, |scene, ((scenario, known), habit)| {
+        let Habit(name, rule, must) = habit;
+        live_with(scene, (scenario, known), rule, *must)
+            .map_err(|why| format!("{}: {name} ({rule}): {why}", scenario.name))
+    });
+    eprintln!("{} runs under {} habits", jobs.len(), habits.len());
+    none(&wrong, "runs");
+}
+
+fn live_with(
+    scene: &Scene,
+    (scenario, known): (&Scenario, &Known),
+    rule: &str,
+    must: Must,
+) -> Result<(), String> {
+    scenario.prepare(scene);
+    let rules = [rule.to_owned()];
+    let mut run = traced(scene, scenario.command, &rules);
+    if let Must::Say(text, flag) = must
+        && scenario.indexes()
+    {
+        if run.end != End::Exit(1) || !run.stderr.contains(text) {
+            return Err(format!(
+                "it ends with {:?} and says {}",
+                run.end, run.stderr
+            ));
+        }
+        // The keys folder lies on a disk of this machine, and has locks.
+        let own = known
+            .points
+            .iter()
+            .filter(|point| point.call == "flock" && point.path.starts_with("home"));
+        if own.count() > 0 {
+            return Ok(());
+        }
+        scenario.prepare(scene);
+        run = traced(scene, &[scenario.command, &[flag]].concat(), &rules);
+    }
+    let said = |why: String| format!("{why}\n  it said: {}{}", run.stdout, run.stderr);
+    check::readable(scenario, scene).map_err(said)?;
+    match (run.end, must) {
+        (End::Exit(0), _) => {
+            let found = check::state(scenario, scene);
+            check::differ(&found, &known.after).map_or(Ok(()), |why| Err(said(why)))?;
+        }
+        (_, Must::Say(..)) if !scenario.indexes() => {}
+        (end, _) => return Err(said(format!("it ends with {end:?}"))),
+    }
+    scenario.heal(scene).map_err(said)?;
+    check::healed(scenario, scene, &known.wanted).map_err(said)
+}
+
+/// Names that come late, handles that go stale, and answers that are lost: each at one call.
+#[test]
+fn a_name_that_comes_late_or_an_answer_that_is_lost_does_no_harm() {
+    if tracer().is_none() {
+        return;
+    }
+    let mut found = all_known().iter();
+    let found = found.find(|(one, _)| one.name == "one package more, signed index");
+    let (scenario, known) = found.unwrap();
+    let mut rules = Vec::new();
+    let mut calls = std::collections::BTreeMap::<String, usize>::new();
+    for point in &known.points {
+        let seen = calls.entry(point.call.clone()).or_default();
+        *seen += 1;
+        // The first, and every so often one.
+        if *seen % 16 != 1 || point.result.is_none_or(|result| result < 0) {
+            continue;
+        }
+        let at = point.number;
+        match point.call.as_str() {
+            "open" | "openat2" | "stat" => rules.push(format!("{at}:{at}:*:e{ENOENT}")),
+            "list" => rules.push(format!("{at}:{at}:*:h")),
+            "rename" | "renamex" => rules.push(format!("{at}:{at}:*:d{EIO}")),
+            "mkdir" | "link" => rules.push(format!("{at}:{at}:*:d{EEXIST}")),
+            "unlink" => rules.push(format!("{at}:{at}:*:d{ENOENT}")),
+            _ => {}
+        }
+        rules.push(format!("{at}:{at}:*:e{ESTALE}"));
+        rules.push(format!("{at}:{at}:*:e{EINTR}"));
+    }
+    let wrong = workers(&rules, |scene, rule| {
+        late(scene, scenario, rule).map_err(|why| format!("{}: {rule}: {why}", scenario.name))
+    });
+    eprintln!("{} late names, stale handles and lost answers", rules.len());
+    none(&wrong, "runs");
+}
+
+fn late(scene: &Scene, scenario: &Scenario, rule: &str) -> Result<(), String> {
+    scenario.prepare(scene);
+    let run = traced(scene, scenario.command, &[rule.to_owned()]);
+    let said = |why: String| {
+        format!(
+            "{why}\n  it ended with {:?} and said: {}{}",
+            run.end, run.stdout, run.stderr
+        )
+    };
+    if !matches!(run.end, End::Exit(0 | 1 | 3)) {
+        return Err(said("it ends otherwise".to_owned()));
+    }
+    check::readable(scenario, scene).map_err(said)?;
+    scenario.heal(scene).map_err(said)
+}
