@@ -192,7 +192,7 @@ pub fn subdirs(channel: &Path) -> Vec<String> {
         let path = entry.unwrap().path();
         let is_index = |name: &&str| path.join(name).exists();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if name != SIGNED && [REPODATA, SHARD_INDEX].iter().any(|name| is_index(name)) {
+        if name != SIGNED && [REPODATA, SHARD_INDEX].iter().any(is_index) {
             found.push(name);
         }
     }
