@@ -19,6 +19,7 @@ use super::{
     Generation, MAX_METADATA, MAX_ROOTS, MAX_TARGETS, MAX_VERSION, Role, Root, Target, Targets,
     TufError, is_target_name, metadata, runtime,
 };
+use crate::json::{self, Json};
 use crate::keys::Fingerprint;
 use crate::upstream::{Upstream, fetch};
 
@@ -287,12 +288,11 @@ pub fn claimed(upstream: &dyn Upstream, root: Root) -> Result<Generation, TufErr
     for role in [Role::Timestamp, Role::Snapshot, Role::Targets] {
         let path = metadata(role, version);
         let file = fetch(upstream, &path, MAX_TARGETS).map_err(TufError::Upstream)?;
-        let file = file.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-        let signed = file.as_ref().and_then(|file| file.get("signed"));
-        let number = |value: Option<&Value>| {
-            let number = value
-                .and_then(|value| value.get("version"))
-                .and_then(Value::as_u64);
+        let file = file.and_then(|bytes| json::parse_within(&bytes, MAX_CLAIMS).ok());
+        let signed = member(file.as_ref(), "signed");
+        let number = |value: Option<&Json>| {
+            let number = member(value, "version").and_then(Json::as_i64);
+            let number = number.and_then(|number| u64::try_from(number).ok());
             // Nobody publishes so often: a forged number is not counted up from.
             number.filter(|number| *number <= MOST_CLAIMED).unwrap_or(0)
         };
@@ -301,7 +301,7 @@ pub fn claimed(upstream: &dyn Upstream, root: Root) -> Result<Generation, TufErr
             Role::Timestamp => "snapshot.json",
             _ => "targets.json",
         };
-        version = number(signed.and_then(|signed| signed.get("meta")?.get(next)));
+        version = number(member(member(signed, "meta"), next));
     }
     Ok(Generation {
         versions,
@@ -310,6 +310,17 @@ pub fn claimed(upstream: &dyn Upstream, root: Root) -> Result<Generation, TufErr
         root,
     })
 }
+
+/// A member of what is an object, and has it.
+fn member<'a>(value: Option<&'a Json>, key: &str) -> Option<&'a Json> {
+    match value {
+        Some(Json::Object(members)) => members.get(key),
+        _ => None,
+    }
+}
+
+/// How much memory the values of a file may take, in bytes, of which nothing is verified.
+const MAX_CLAIMS: u64 = 256 << 20;
 
 /// The highest version that is believed without a signature.
 const MOST_CLAIMED: u64 = 1 << 32;
