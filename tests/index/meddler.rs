@@ -2,7 +2,8 @@
 //! at will: the library runs on a storage that meddles. The runs that follow are the binary's.
 
 use std::fs::File;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use sigindex::cache::SqliteCache;
 use sigindex::channel::Selection;
@@ -29,6 +30,18 @@ enum Moment {
     BeforeTheSignature,
     AfterTheSignature,
     BeforeTheIndex,
+    /// While a package is read.
+    WhileRead(Deed),
+}
+
+/// What is done to a package that is being read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Deed {
+    Grow,
+    Shrink,
+    Touch,
+    Vanish,
+    Replace,
 }
 
 /// A folder in which a forged signature appears beside a package.
@@ -38,11 +51,30 @@ struct Meddler<'a> {
     /// The signature, by its path in the channel.
     sig: String,
     moment: Moment,
+    /// Whether the package was opened.
+    opened: AtomicBool,
 }
 
 impl Meddler<'_> {
     fn plant(&self) {
         self.scene.write(&format!("channel/{}", self.sig), FORGED);
+    }
+
+    /// Does it to the package, which is open and was not yet read.
+    fn meddle(&self, package: &str, deed: Deed) {
+        let path = self.scene.path(&format!("channel/{package}"));
+        let length = std::fs::metadata(&path).unwrap().len();
+        let file = || File::options().append(true).open(&path).unwrap();
+        match deed {
+            Deed::Grow => file().set_len(length + 1).unwrap(),
+            Deed::Shrink => file().set_len(length - 1).unwrap(),
+            Deed::Touch => file().set_modified(SystemTime::UNIX_EPOCH).unwrap(),
+            Deed::Vanish => std::fs::remove_file(&path).unwrap(),
+            Deed::Replace => {
+                std::fs::copy(&path, self.scene.path("copy")).unwrap();
+                std::fs::rename(self.scene.path("copy"), &path).unwrap();
+            }
+        }
     }
 }
 
@@ -56,7 +88,14 @@ impl Storage for Meddler<'_> {
     }
 
     fn open(&self, path: &str, links: Links) -> Result<(File, Stat), StorageError> {
-        self.storage.open(path, links)
+        let opened = self.storage.open(path, links);
+        if let Moment::WhileRead(deed) = self.moment
+            && self.sig.strip_suffix(".sig") == Some(path)
+            && !self.opened.swap(true, Ordering::SeqCst)
+        {
+            self.meddle(path, deed);
+        }
+        opened
     }
 
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError> {
@@ -103,13 +142,14 @@ pub fn config() -> Config {
     }
 }
 
-/// A whole run, in which the forged signature appears beside a package.
+/// A whole run, in which the forged signature appears beside a package, or the package itself is changed.
 fn meddled(scene: &Scene, package: &str, moment: Moment) -> Report {
     let meddler = Meddler {
         scene,
         storage: LocalStorage::open(&scene.path("channel")).unwrap(),
         sig: format!("{package}.sig"),
         moment,
+        opened: AtomicBool::new(false),
     };
     let folder = KeysDir::new(scene.path("home/.conda/keys"), false);
     let name = KeyName::parse("fixture").unwrap();
@@ -178,4 +218,33 @@ fn a_signature_planted_after_ours_was_read_back_is_seen_by_the_next_run() {
         run.refuses(&b, "invalid").says("nothing");
     }
     assert_eq!(scene.read("channel/linux-64/repodata.json"), index);
+}
+
+#[test]
+fn a_package_that_changes_while_it_is_read_is_refused_alone() {
+    for deed in [
+        Deed::Grow,
+        Deed::Shrink,
+        Deed::Touch,
+        Deed::Vanish,
+        Deed::Replace,
+    ] {
+        let scene = Scene::of_three();
+        let (a, b) = (scene.package("a"), scene.package("b"));
+        let report = meddled(&scene, &b, Moment::WhileRead(deed));
+        let refused: Vec<_> = report.refused.iter().collect();
+        assert_eq!((report.published, refused.len()), (true, 1), "{deed:?}");
+        assert_eq!(refused[0].package, b);
+        let why = &refused[0].reason;
+        assert!(why.contains("while it was read"), "{deed:?}: {why}");
+        assert!(scene.is_listed(&a) && !scene.is_listed(&b), "{deed:?}");
+        assert!(
+            !scene.exists(&format!("channel/{b}.sig")),
+            "{deed:?}: signed"
+        );
+        // What lies there now is what the next run reads.
+        scene.package("b");
+        scene.index(&CACHE).exits(0).counts("listed", 3);
+        scene.run(&["verify", "channel"]).exits(0);
+    }
 }
