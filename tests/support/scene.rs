@@ -319,6 +319,11 @@ impl Run {
         )
     }
 
+    /// The exit status; `None` where a signal ended it.
+    pub fn status(&self) -> Option<i32> {
+        self.status
+    }
+
     #[track_caller]
     pub fn exits(self, status: i32) -> Self {
         assert_eq!(self.status, Some(status), "{}", self.all());

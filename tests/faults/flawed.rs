@@ -1,20 +1,9 @@
 //! Every flawed package of the fixtures among good ones: it is named with a reason, the others are
 //! published, and nothing panics. And every odd one is listed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice
-)]
-
 use std::collections::BTreeMap;
 
-#[path = "support/scene.rs"]
-mod scene;
-
-use scene::builder::archive::bomb_tar;
-use scene::{Scene, fixtures};
+use crate::scene::builder::archive::{bomb_tar, bz2_from};
+use crate::scene::{Scene, fixtures};
 
 /// The packages of a folder of the fixtures by their path, with their bytes.
 fn packages(folder: &str) -> BTreeMap<String, Vec<u8>> {
@@ -193,7 +182,7 @@ fn a_package_cut_off_anywhere_is_refused_or_as_it_was() {
 #[test]
 fn metadata_beyond_its_cap_is_refused() {
     let scene = Scene::of_three();
-    let bomb = scene::builder::archive::bz2_from(bomb_tar("info/index.json", 17 << 20));
+    let bomb = bz2_from(bomb_tar("info/index.json", 17 << 20));
     scene.write("channel/linux-64/bomb-1.0-0.tar.bz2", bomb);
     let run = scene.index(&[]).exits(3);
     run.refuses("linux-64/bomb-1.0-0.tar.bz2", "16777216 are allowed")
