@@ -90,9 +90,7 @@ impl KeysDir {
                 folder: self.path().to_owned(),
             });
         }
-        if removed.private || removed.public {
-            sync_folder(self.path())?;
-        }
+        sync_folder(self.path())?;
         Ok(removed)
     }
 }
@@ -163,6 +161,21 @@ mod tests {
         fs::write(dir.private_path(key.name()), "of another pair").unwrap();
         assert!(matches!(add(key), Err(KeyError::Exists { .. })));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_looked_into_is_not_taken_for_empty() {
+        let scratch = tempfile::tempdir().unwrap();
+        symlink("loop", scratch.path().join("loop")).unwrap();
+        let dir = KeysDir::new(scratch.path().join("loop"), false);
+        let key = samples::strong().public();
+        let added = dir.add_public(key, WeakSizes::Refuse).unwrap_err();
+        assert!(matches!(added, KeyError::Open { .. }), "{added}");
+        let removed = dir.remove(key.name(), Halves::Both).unwrap_err();
+        assert!(matches!(removed, KeyError::Open { .. }), "{removed}");
+        // What lies below a file is not there.
+        fs::write(scratch.path().join("file"), "").unwrap();
+        assert!(!is_there(&scratch.path().join("file/below")).unwrap());
     }
 
     #[test]

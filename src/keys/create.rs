@@ -98,10 +98,13 @@ pub(super) struct Made {
 impl Made {
     /// Makes a folder and those above it that are missing, each with mode 0700.
     pub(super) fn folder(&mut self, path: &Path) -> Result<(), KeyError> {
-        let missing: Vec<_> = path
-            .ancestors()
-            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-            .collect();
+        // Absolute, so that each folder has one above it, to be synced.
+        let whole = std::path::absolute(path).map_err(|source| KeyError::MakeFolder {
+            path: path.to_owned(),
+            source,
+        })?;
+        let folders = whole.ancestors();
+        let missing: Vec<_> = folders.take_while(|folder| !folder.exists()).collect();
         for folder in missing.into_iter().rev() {
             match DirBuilder::new().mode(0o700).create(folder) {
                 Ok(()) => self.folders.push(folder.to_owned()),
@@ -112,9 +115,7 @@ impl Made {
                     return Err(KeyError::MakeFolder { path, source });
                 }
             }
-            if let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
-                sync_folder(parent)?;
-            }
+            folder.parent().map_or(Ok(()), sync_folder)?;
         }
         Ok(())
     }
@@ -209,6 +210,52 @@ mod tests {
             Err(KeyError::Exists { .. })
         ));
         assert!(!scratch.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_taken_for_absent() {
+        let scratch = tempfile::tempdir().unwrap();
+        symlink("loop", scratch.path().join("loop")).unwrap();
+        let dir = KeysDir::new(scratch.path().join("loop"), false);
+        let error = dir.create(&name("New"), small(), None).unwrap_err();
+        assert!(matches!(error, KeyError::Create { .. }), "{error}");
+        assert!(sync_folder(&scratch.path().join("absent")).is_err());
+        assert!(check_writable(&scratch.path().join("absent")).is_err());
+        // Not even root may search what is no folder and nobody's to run.
+        let file = scratch.path().join("file");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(check_writable(&file).is_err());
+        assert!(check_writable(scratch.path()).is_ok());
+    }
+
+    #[test]
+    fn a_link_to_nowhere_is_no_folder() {
+        let scratch = tempfile::tempdir().unwrap();
+        let link = scratch.path().join("link");
+        symlink("nowhere", &link).unwrap();
+        let error = make_folder(&link).unwrap_err();
+        assert!(matches!(error, KeyError::MakeFolder { .. }), "{error}");
+        assert!(make_folder(Path::new("")).is_err());
+        // One that is there by a relative path is made neither there nor above.
+        make_folder(Path::new(".")).unwrap();
+    }
+
+    #[test]
+    fn folders_may_be_made_by_several_at_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let barrier = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..50 {
+                        barrier.wait();
+                        make_folder(&scratch.path().join(format!("{round}/a/b/keys"))).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(entries(scratch.path()), 50);
     }
 
     #[test]
