@@ -134,7 +134,7 @@ impl KeysDir {
     fn check_access(&self, path: &Path, metadata: &Metadata) -> Result<(), KeyError> {
         let user = rustix::process::geteuid().as_raw();
         let owner = metadata.uid();
-        if owner != user && owner != 0 {
+        if is_foreign(owner, user) {
             let path = path.to_owned();
             return Err(KeyError::Owner { path, owner, user });
         }
@@ -203,6 +203,11 @@ impl PublicKey {
             fault,
         })
     }
+}
+
+/// Whether a file's owner is neither the user that asks nor root, and so decides what is in it unasked.
+pub(super) fn is_foreign(owner: u32, user: u32) -> bool {
+    owner != user && owner != 0
 }
 
 fn looks_like_private_key(path: &Path) -> bool {
@@ -385,6 +390,7 @@ mod tests {
             }
         ));
         assert!(matches!(error("Long"), KeyError::TooLong { .. }));
+        assert!(matches!(error("Junk"), KeyError::Public { .. }));
         assert!(matches!(error("Dir"), KeyError::NotAFile { .. }));
         assert!(matches!(error("Fifo"), KeyError::NotAFile { .. }));
         assert!(matches!(error("Dangling"), KeyError::Open { .. }));
@@ -456,6 +462,34 @@ mod tests {
                 "{error}"
             );
             assert!(dir.check_private(&name("Weak")).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_is_ones_own_or_roots() {
+        for (owner, user, foreign) in [
+            (0, 0, false),
+            (7, 7, false),
+            (0, 7, false),
+            (7, 0, true),
+            (8, 7, true),
+        ] {
+            assert_eq!(is_foreign(owner, user), foreign, "{owner} {user}");
+        }
+    }
+
+    #[test]
+    fn a_half_that_cannot_be_looked_at_is_not_taken_for_absent() {
+        for half in ["Weak", "Weak.pub"] {
+            let (scratch, dir) = folder();
+            fs::remove_file(scratch.path().join(half)).unwrap();
+            symlink(half, scratch.path().join(half)).unwrap();
+            for error in [
+                dir.load_private(&name("Weak"), &never).err(),
+                dir.check_private(&name("Weak")).err(),
+            ] {
+                assert!(matches!(error, Some(KeyError::Open { .. })), "{error:?}");
+            }
         }
     }
 

@@ -258,6 +258,9 @@ mod tests {
         let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(print.to_string(), text);
         assert_eq!(Fingerprint::parse(text).unwrap(), print);
+        assert_eq!(format!("{print:?}"), format!("Fingerprint({text})"));
+        assert_eq!(print.as_bytes()[..4], [0xe3, 0xb0, 0xc4, 0x42]);
+        assert_eq!(Fingerprint::from_bytes(*print.as_bytes()), print);
         for bad in [
             "",
             "e3",
@@ -294,5 +297,6 @@ mod tests {
             assert_eq!(KeySize::new(bits, weak).is_ok(), good, "{bits}");
         }
         assert_eq!(KeySize::default().bits(), 2048);
+        assert_eq!(KeySize::default().to_string(), "2048");
     }
 }

@@ -439,18 +439,50 @@ mod tests {
     }
 
     #[test]
+    fn lengths_are_held_against_the_modulus_before_anything_is_computed() {
+        let of = |bits: usize| {
+            let mut number = vec![0xff; bits.div_ceil(8)];
+            number[0] = 0xff >> ((8 - bits % 8) % 8);
+            number
+        };
+        for (d, p, q, fits) in [
+            (1024, 512, 512, true),
+            (1, 512, 512, true),
+            (1024, 520, 504, true),
+            (1024, 504, 520, true),
+            (1025, 512, 512, false),
+            (1024, 521, 512, false),
+            (1024, 503, 512, false),
+            (1024, 512, 521, false),
+            (1024, 512, 503, false),
+            (1024, 1024, 1, false),
+        ] {
+            let found = check_lengths(1024, &of(d), &of(p), &of(q));
+            assert_eq!(found.is_ok(), fits, "{d} {p} {q}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_openssl_encrypted_is_opened() {
+        let key = samples::weak();
+        let der = key.rsa().to_pkcs8_der().unwrap();
+        let info = PrivateKeyInfo::try_from(der.as_bytes()).unwrap();
+        // What `openssl pkcs8 -topk8` chooses.
+        let scheme = pbes2::Parameters::pbkdf2_sha256_aes256cbc(2048, &[1; 8], &[2; 16]).unwrap();
+        let sealed = info.encrypt_with_params(scheme, "word").unwrap();
+        let text = sealed
+            .to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF)
+            .unwrap();
+        let ask = |_: &KeyName| Ok(Zeroizing::new("word".to_owned()));
+        let again = PrivateKey::from_env_pem(name("Env"), &text, &ask).unwrap();
+        assert_eq!(again.public().fingerprint(), key.public().fingerprint());
+    }
+
+    #[test]
     fn a_derivation_that_costs_too_much_is_not_begun() {
         // Gigabytes; more than there are; years, in lanes of gigabytes and in many small ones.
         for (log_n, r, p) in [(30, 8, 1), (63, 1, 1), (20, 8, 5), (14, 8, 1_000)] {
-            let kdf = pbes2::Kdf::Scrypt(pbes2::ScryptParams {
-                salt: &[1; 16],
-                cost_parameter: 1 << log_n,
-                block_size: r,
-                parallelization: p,
-                key_length: None,
-            });
-            let encryption = pbes2::EncryptionScheme::Aes256Cbc { iv: &[2; 16] };
-            let text = sealed_with(pbes2::Parameters { kdf, encryption });
+            let text = scrypt_of(1 << log_n, r, p);
             assert_eq!(fault(&text, &never), PrivateKeyFault::CostlyEncryption);
         }
         for rounds in [10_000_001, 100_000_000] {
@@ -464,6 +496,45 @@ mod tests {
             let text = sealed_with(pbes2::Parameters { kdf, encryption });
             assert_eq!(fault(&text, &never), PrivateKeyFault::CostlyEncryption);
         }
+    }
+
+    #[test]
+    fn the_last_cost_that_is_borne() {
+        for (cost, r, p, expected) in [
+            (1 << 20, 8, 64, None),
+            (1 << 20, 9, 1, Some(PrivateKeyFault::CostlyEncryption)),
+            ((1 << 20) + 1, 8, 1, Some(PrivateKeyFault::CostlyEncryption)),
+            (1 << 14, 8, 257, Some(PrivateKeyFault::CostlyEncryption)),
+        ] {
+            let der = Pem::find(scrypt_of(cost, r, p).as_bytes())
+                .unwrap()
+                .decode();
+            assert_eq!(
+                check_encryption(&der.unwrap()).err(),
+                expected,
+                "{cost} {r} {p}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_derived_is_not_put_down_to_the_passphrase() {
+        let ask = |_: &KeyName| Ok(Zeroizing::new("word".to_owned()));
+        // No power of two.
+        let text = scrypt_of(3, 8, 1);
+        assert_eq!(fault(&text, &ask), PrivateKeyFault::OtherEncryption);
+    }
+
+    fn scrypt_of(cost_parameter: u64, block_size: u16, parallelization: u16) -> String {
+        let kdf = pbes2::Kdf::Scrypt(pbes2::ScryptParams {
+            salt: &[1; 16],
+            cost_parameter,
+            block_size,
+            parallelization,
+            key_length: None,
+        });
+        let encryption = pbes2::EncryptionScheme::Aes256Cbc { iv: &[2; 16] };
+        sealed_with(pbes2::Parameters { kdf, encryption })
     }
 
     fn sealed_with(scheme: pbes2::Parameters<'_>) -> String {

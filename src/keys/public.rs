@@ -287,6 +287,14 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_has_one_length() {
+        let key = samples::weak().public();
+        for (bytes, full) in [(128, true), (127, false), (129, false), (0, false)] {
+            assert_eq!(key.is_full_length(&vec![1; bytes]), full, "{bytes}");
+        }
+    }
+
+    #[test]
     fn keys_that_are_refused_say_why() {
         use PublicKeyFault as F;
         let good = samples::weak().public().to_pem().to_owned();

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::KeyError;
 use super::create::{make_folder, sync_folder};
+use super::folder::is_foreign;
 
 /// The most bytes that are read of a file of settings.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -178,7 +179,7 @@ fn check_folder(folder: &Path) -> Result<(), SettingsError> {
 fn check_writers(path: &Path, metadata: &Metadata, but: u32) -> Result<(), SettingsError> {
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
     let path = path.to_owned();
-    if owner != rustix::process::geteuid().as_raw() && owner != 0 {
+    if is_foreign(owner, rustix::process::geteuid().as_raw()) {
         Err(SettingsError::Owner { path, owner })
     } else if mode & 0o022 != 0 && mode & but == 0 {
         Err(SettingsError::OpenToOthers { path, mode })
@@ -368,10 +369,37 @@ mod tests {
             fs::write(&file, text).unwrap();
             assert_eq!(read::<Numbers>(folder).is_ok(), fits, "{text}");
         }
-        fs::write(&file, " ".repeat(1024 * 1024 + 1)).unwrap();
+        let text = r#"{"numbers":[7]}"#;
+        let of_length = |bytes: usize| format!("{}{text}", " ".repeat(bytes - text.len()));
+        fs::write(&file, of_length(1024 * 1024)).unwrap();
+        assert_eq!(read::<Numbers>(folder).unwrap().numbers, [7]);
+        fs::write(&file, of_length(1024 * 1024 + 1)).unwrap();
         let error = read::<Numbers>(folder).unwrap_err();
         assert!(matches!(error, SettingsError::TooLong { .. }), "{error}");
         symlink("nowhere", folder.join("link")).unwrap();
-        assert!(read::<Numbers>(&folder.join("elsewhere")).is_err());
+        let error = read::<Numbers>(&folder.join("elsewhere")).unwrap_err();
+        assert!(matches!(error, SettingsError::Io { .. }), "{error}");
+        fs::remove_file(&file).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &file, fifo, 0o600.into(), 0).unwrap();
+        let error = read::<Numbers>(folder).unwrap_err();
+        assert!(matches!(error, SettingsError::NotAFile { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_a_writer_needs_is_its_own() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path();
+        let staged = folder.join(".numbers.json.new");
+        fs::create_dir(&staged).unwrap();
+        let error = add(folder, 7).unwrap_err();
+        assert!(error.to_string().contains("cannot remove"), "{error}");
+        fs::remove_dir(&staged).unwrap();
+        let lock = folder.join(LOCK_FILE);
+        fs::remove_file(&lock).unwrap();
+        fs::write(folder.join("elsewhere"), "").unwrap();
+        symlink("elsewhere", &lock).unwrap();
+        assert!(add(folder, 7).is_err(), "the lock of another file");
+        assert!(!folder.join(Numbers::FILE).exists());
     }
 }

@@ -189,6 +189,22 @@ mod tests {
             assert!(matches!(error, KeyError::WrongUse { .. }), "{error}");
         }
         assert_eq!(dir.uses().unwrap(), uses);
+        assert_eq!(*dir.public_keys().unwrap().uses(), uses);
+    }
+
+    #[test]
+    fn a_use_is_called_as_the_file_has_it() {
+        for (is_for, word) in [
+            (Use::Package, "package"),
+            (Use::Index, "index"),
+            (Use::Root, "root"),
+        ] {
+            assert_eq!(is_for.to_string(), word);
+            assert_eq!(
+                serde_json::to_string(&is_for).unwrap(),
+                format!("\"{word}\"")
+            );
+        }
     }
 
     #[test]
