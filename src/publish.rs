@@ -227,6 +227,54 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_stands_there_is_read_up_to_a_cap() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let look = |path: &str, cap| existing(&storage, path, cap).unwrap();
+        std::fs::write(root.path().join("a"), "12345").unwrap();
+        std::fs::create_dir(root.path().join("folder")).unwrap();
+        std::os::unix::fs::symlink("a", root.path().join("link")).unwrap();
+        for (path, cap, content) in [
+            ("a", 6, Some(&b"12345"[..])),
+            ("a", 5, Some(b"12345")),
+            ("a", 4, None),
+            ("a", 0, None),
+            ("folder", 5, None),
+            ("link", 5, None),
+        ] {
+            let found = look(path, cap);
+            assert_eq!(matches!(found, Existing::Odd), content.is_none(), "{path}");
+            assert_eq!(found.file().as_deref(), content, "{path} {cap}");
+        }
+        for path in ["absent", "absent/b", "a/b"] {
+            assert!(matches!(look(path, 5), Existing::Absent), "{path}");
+        }
+        assert!(existing(&storage, &"x".repeat(300), 5).is_err());
+    }
+
+    #[test]
+    fn what_is_special_is_replaced_and_a_folder_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let file = |path: &str, content| IndexFile {
+            rank: Rank::Kin,
+            path: path.to_owned(),
+            content,
+        };
+        let wanted = |path| file(path, Some(Content::Plain(Arc::default())));
+        let fifo = rustix::fs::FileType::Fifo;
+        let place = root.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, place, fifo, 0o600.into(), 0).unwrap();
+        std::fs::create_dir(root.path().join("folder")).unwrap();
+        let is_change = |file: &IndexFile| matches!(fate(&storage, file), Ok(Fate::Changes(_)));
+        assert!(is_change(&wanted("fifo")) && is_change(&file("fifo", None)));
+        assert!(fate(&storage, &wanted("folder")).is_err());
+        assert!(!is_change(&file("folder", None)));
+        assert!(is_change(&wanted("absent")) && !is_change(&file("absent", None)));
+        assert!(!is_change(&file("absent/below", None)));
+    }
+
     fn all(storage: &LocalStorage, files: &[IndexFile]) -> Result<Vec<Change>, Error> {
         let fates = files.iter().map(|file| fate(storage, file));
         let changes = fates.filter_map(|fate| match fate {

@@ -518,6 +518,84 @@ mod tests {
     }
 
     #[test]
+    fn a_record_knows_its_name_wherever_it_sorts() {
+        for index in [
+            r#"{"name":"a","version":"1","build":"0"}"#,
+            r#"{"name":"a","version":"1","build":"0","A":1,"sige":2,"zz":3}"#,
+        ] {
+            assert_eq!(record(index).unwrap().0.name().as_deref(), Some("a"));
+        }
+        let nameless = Record::from_stored("\n\n\n".to_owned()).unwrap();
+        assert_eq!(nameless.name(), None);
+    }
+
+    #[test]
+    fn what_deceives_a_reader_is_no_name() {
+        for good in ["a", "numpy", "1.0_2-3", "!", "\u{e4}", "\u{7fff}"] {
+            assert!(may_name(good), "{good}");
+        }
+        for bad in [
+            "",
+            "/",
+            "\\",
+            "a/b",
+            "a b",
+            "a\n",
+            "\0",
+            "\u{7f}",
+            "\u{85}",
+            "\u{a0}",
+            "\u{ad}",
+            "\u{200b}",
+            "\u{200f}",
+            "\u{202a}",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{feff}",
+            "\u{e0041}",
+        ] {
+            assert!(!may_name(bad), "{bad:?}");
+        }
+        assert!(is_deceptive('\u{1b}') && is_deceptive(' ') && is_deceptive('\u{61c}'));
+        assert!(!is_deceptive('/') && !is_deceptive('a'));
+    }
+
+    #[test]
+    fn hex_goes_there_and_back() {
+        let bytes: [u8; 256] = std::array::from_fn(|at| at as u8);
+        let text = hex(&bytes);
+        assert!(text.starts_with("000102") && text.ends_with("fdfeff"));
+        assert_eq!(unhex::<256>(&text), Some(bytes));
+        assert_eq!(unhex::<256>(&text.to_uppercase()), Some(bytes));
+        assert_eq!(hex(&[]), "");
+        assert_eq!(unhex::<2>("a05F"), Some([0xa0, 0x5f]));
+        for bad in [
+            "", "a05", "a0", "a05f0", "a05f00", "a05g", "g05f", "+05f", "a0 f", "ä5f",
+        ] {
+            assert_eq!(unhex::<2>(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_sha256_is_lower_case_hex_of_one_length() {
+        let good = "0123456789abcdef".repeat(4);
+        assert!(is_sha256(&good));
+        for bad in [
+            String::new(),
+            good.to_uppercase(),
+            good.replace('f', "g"),
+            good.replace('0', "/"),
+            good.replace('a', "`"),
+            good.replace('9', ":"),
+            good.repeat(2),
+            format!("{good}0"),
+            good.chars().skip(1).collect(),
+        ] {
+            assert!(!is_sha256(&bad), "{bad}");
+        }
+    }
+
+    #[test]
     fn timestamps_in_seconds_are_seen_as_such() {
         for (raw, read) in [
             ("1542814864", 1_542_814_864_000),

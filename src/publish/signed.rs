@@ -204,3 +204,272 @@ fn is_at(storage: &dyn Storage, path: &str, target: &Target) -> Result<bool, Err
     }
     Ok(total == target.length && hash.finalize().as_slice() == target.sha256)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::repodata::Codec;
+    use crate::storage::LocalStorage;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    const PATH: &str = "noarch/repodata.json";
+
+    struct Shelf {
+        root: tempfile::TempDir,
+        storage: LocalStorage,
+    }
+
+    impl Shelf {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let storage = LocalStorage::open(root.path()).unwrap();
+            Self { root, storage }
+        }
+
+        /// Where a file is to lie, in a folder that is there, and nothing in its place.
+        fn place(&self, path: &str) -> PathBuf {
+            let place = self.root.path().join(path);
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            let _ = std::fs::remove_file(&place);
+            let _ = std::fs::remove_dir(&place);
+            place
+        }
+
+        fn put(&self, path: &str, bytes: &[u8]) {
+            std::fs::write(self.place(path), bytes).unwrap();
+        }
+
+        fn fifo(&self, path: &str) {
+            let kind = rustix::fs::FileType::Fifo;
+            let place = self.place(path);
+            rustix::fs::mknodat(rustix::fs::CWD, place, kind, 0o600.into(), 0).unwrap();
+        }
+
+        fn settle(&self, file: &IndexFile, known: Option<&Target>) -> Settled {
+            settle(&self.storage, file, known).unwrap()
+        }
+    }
+
+    fn file(rank: Rank, content: Option<Content>) -> IndexFile {
+        IndexFile {
+            rank,
+            path: PATH.to_owned(),
+            content,
+        }
+    }
+
+    fn plain(text: &str) -> Content {
+        Content::Plain(Arc::new(text.into()))
+    }
+
+    fn twin(level: i32, text: &str) -> Content {
+        Content::Twin(Codec::Zstd(level), Arc::new(text.into()))
+    }
+
+    /// What a list of changes does, in words.
+    fn said(changes: &[(Rank, Change)]) -> Vec<String> {
+        let word = |change: &Change| match change {
+            Change::Write { .. } => "write",
+            Change::Create { .. } => "create",
+            Change::Link { .. } => "link",
+            Change::Remove { .. } => "remove",
+        };
+        let say = |(rank, change): &(Rank, Change)| {
+            format!("{rank:?}: {} {}", word(change), change.path())
+        };
+        changes.iter().map(say).collect()
+    }
+
+    #[test]
+    fn a_file_by_hash_is_what_was_signed_or_is_not_believed() {
+        let shelf = Shelf::new();
+        let storage = &shelf.storage;
+        // More than is hashed at once.
+        for signed in [&b"signed"[..], b"", &b"0123456789abcdef".repeat(40_000)] {
+            let target = target_of(signed);
+            let path = by_hash(PATH, &target.sha256);
+            let good = || {
+                let held = hold(storage, PATH, &target).is_ok();
+                assert_eq!(is_at(storage, &path, &target).unwrap(), held);
+                match vouched(storage, PATH, &target) {
+                    Ok(bytes) => assert_eq!(bytes, signed),
+                    Err(error) => {
+                        assert!(!held);
+                        assert!(matches!(error, Error::SignedIndex { .. }), "{error}");
+                    }
+                }
+                held
+            };
+            assert!(!good(), "absent");
+            shelf.put(&path, signed);
+            assert!(good());
+            let mut others = vec![[signed, b"x"].concat()];
+            if let Some((last, rest)) = signed.split_last() {
+                others.push(rest.to_vec());
+                others.push([rest, &[last ^ 1]].concat());
+            }
+            for other in others {
+                shelf.put(&path, &other);
+                assert!(!good(), "{} bytes", other.len());
+            }
+            shelf.put("elsewhere", signed);
+            symlink(shelf.root.path().join("elsewhere"), shelf.place(&path)).unwrap();
+            assert!(!good(), "a link");
+            std::fs::create_dir(shelf.place(&path)).unwrap();
+            assert!(!good(), "a folder");
+            shelf.fifo(&path);
+            assert!(!good(), "a FIFO");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_an_error_and_what_is_not_there_is_none() {
+        let shelf = Shelf::new();
+        let target = target_of(b"x");
+        shelf.put("file", b"x");
+        assert!(!is_at(&shelf.storage, "absent", &target).unwrap());
+        assert!(!is_at(&shelf.storage, "file/below", &target).unwrap());
+        let long = "x".repeat(300);
+        assert!(is_at(&shelf.storage, &long, &target).is_err());
+        assert!(existing(&shelf.storage, &long, 1).is_err());
+        assert!(standing(&shelf.storage, &file(Rank::Kin, None)).is_ok());
+        let long = IndexFile {
+            path: long,
+            ..file(Rank::Kin, None)
+        };
+        assert!(standing(&shelf.storage, &long).is_err());
+    }
+
+    #[test]
+    fn a_file_by_hash_is_made_once_and_put_right() {
+        let shelf = Shelf::new();
+        let content = Arc::new(b"content".to_vec());
+        let target = target_of(&content);
+        let path = by_hash(PATH, &target.sha256);
+        let lay = || {
+            let done = laid_down(&shelf.storage, PATH, &target, Arc::clone(&content)).unwrap();
+            let done = Vec::from_iter(done);
+            let changes = done.iter().map(|(_, change)| change.clone()).collect();
+            shelf.storage.apply(changes).unwrap();
+            assert!(is_at(&shelf.storage, &path, &target).unwrap());
+            said(&done)
+        };
+        assert_eq!(lay(), [format!("Target: create {path}")]);
+        assert_eq!(lay(), [""; 0]);
+        for wrong in [&b"kontent"[..], b"", b"conten", b"content and more"] {
+            shelf.put(&path, wrong);
+            assert_eq!(lay(), [format!("Target: write {path}")]);
+        }
+        symlink("elsewhere", shelf.place(&path)).unwrap();
+        assert_eq!(lay(), [format!("Target: write {path}")]);
+        assert!(!shelf.root.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn the_bytes_of_the_generation_before_stay_while_they_hold_the_content() {
+        let shelf = Shelf::new();
+        let holds =
+            |known: &Target, content: &Content| still_holds(&shelf.storage, PATH, known, content);
+        assert!(holds(&target_of(b"a"), &plain("a")).unwrap());
+        assert!(!holds(&target_of(b"b"), &plain("a")).unwrap());
+        let there = twin(19, "text").bytes().unwrap();
+        let known = target_of(&there);
+        let content = twin(3, "text");
+        assert!(holds(&known, &content).is_err(), "its file is not there");
+        shelf.put(&by_hash(PATH, &known.sha256), &there);
+        assert!(holds(&known, &content).unwrap());
+        assert!(!holds(&known, &twin(3, "tex")).unwrap());
+        // What is too long to hold it is not read; what has the last length that fits is.
+        let of_length = |length| Target { length, ..known };
+        assert!(!holds(&of_length(content.largest() + 1), &content).unwrap());
+        assert!(holds(&of_length(content.largest()), &content).is_err());
+    }
+
+    #[test]
+    fn a_plain_file_is_a_link_to_that_by_hash_or_has_its_bytes() {
+        let shelf = Shelf::new();
+        let target = target_of(b"right");
+        let by_hash = by_hash(PATH, &target.sha256);
+        let stands = || stands_plainly(&shelf.storage, PATH, &target);
+        assert!(!stands().unwrap());
+        shelf.put(PATH, b"right");
+        assert!(stands().unwrap());
+        shelf.put(&by_hash, b"right");
+        assert!(stands().unwrap());
+        shelf.put(PATH, b"wrong");
+        assert!(!stands().unwrap(), "of the same length");
+        shelf.put(PATH, b"right and more");
+        assert!(!stands().unwrap());
+        // A link is known by its inode: what lies by hash was verified before, and is not read again.
+        shelf.put(&by_hash, b"wrong");
+        std::fs::hard_link(shelf.root.path().join(&by_hash), shelf.place(PATH)).unwrap();
+        assert!(stands().unwrap());
+        shelf.fifo(PATH);
+        assert!(!stands().unwrap(), "a FIFO is replaced");
+        std::fs::create_dir(shelf.place(PATH)).unwrap();
+        assert!(stands().is_err(), "a folder is not");
+    }
+
+    #[test]
+    fn what_is_settled_lies_by_hash_and_plainly() {
+        let shelf = Shelf::new();
+        let apply = |settled: &Settled| {
+            let changes = settled.changes.iter().map(|(_, change)| change.clone());
+            shelf.storage.apply(changes.collect()).unwrap();
+        };
+        let target = |settled: &Settled| settled.target.clone().unwrap().1;
+        let wanted = file(Rank::Repodata, Some(twin(3, "text")));
+        let first = shelf.settle(&wanted, None);
+        let known = target(&first);
+        assert_eq!(known, target_of(&twin(3, "text").bytes().unwrap()));
+        let made = by_hash(PATH, &known.sha256);
+        let both = [
+            format!("Target: create {made}"),
+            format!("Repodata: link {PATH}"),
+        ];
+        assert_eq!(said(&first.changes), both);
+        apply(&first);
+        for known in [None, Some(&known)] {
+            let again = shelf.settle(&wanted, known);
+            assert_eq!(said(&again.changes), [""; 0]);
+            assert_eq!(target(&again), first.target.clone().unwrap().1);
+        }
+        // The same content in other bytes: those of the generation before stay, without the plain file too.
+        let finer = file(Rank::Repodata, Some(twin(19, "text")));
+        shelf.place(PATH);
+        let kept = shelf.settle(&finer, Some(&known));
+        assert_eq!(said(&kept.changes), [format!("Repodata: link {PATH}")]);
+        assert_eq!(target(&kept), known);
+        // So do those that stand plainly, where there was no generation.
+        let there = twin(19, "text").bytes().unwrap();
+        shelf.put(PATH, &there);
+        assert_eq!(target(&shelf.settle(&wanted, None)), target_of(&there));
+        let other = file(Rank::Repodata, Some(twin(3, "more")));
+        let next = shelf.settle(&other, Some(&known));
+        assert_eq!(target(&next), target_of(&twin(3, "more").bytes().unwrap()));
+        assert_eq!(next.changes.len(), 2);
+        std::fs::create_dir(shelf.place(PATH)).unwrap();
+        assert!(settle(&shelf.storage, &wanted, None).is_err());
+        assert!(settle(&shelf.storage, &wanted, Some(&known)).is_err());
+    }
+
+    #[test]
+    fn what_no_signed_index_names_stands_plainly_alone() {
+        let shelf = Shelf::new();
+        let shard = file(Rank::Shard, Some(plain("x")));
+        let settled = shelf.settle(&shard, Some(&target_of(b"x")));
+        assert_eq!(said(&settled.changes), [format!("Shard: write {PATH}")]);
+        assert_eq!(settled.target, None);
+        assert_eq!(settled.stands, None);
+        shelf.put(PATH, b"x");
+        let settled = shelf.settle(&shard, None);
+        assert_eq!(said(&settled.changes), [""; 0]);
+        assert_eq!(settled.stands.map(|stat| stat.size), Some(1));
+        let gone = file(Rank::Repodata, None);
+        let settled = shelf.settle(&gone, Some(&target_of(b"x")));
+        assert_eq!(said(&settled.changes), [format!("Repodata: remove {PATH}")]);
+        assert_eq!(settled.target, None);
+    }
+}

@@ -127,6 +127,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_longer_than_the_limit_is_not_looked_at() {
+        assert_eq!(MAX_SIG_BYTES, 8192);
+        let of = |bytes: usize| format!("MyKey {}", "A".repeat(bytes - "MyKey ".len()));
+        let fault = |bytes| Signature::parse(of(bytes).as_bytes()).unwrap_err();
+        // The last length that is read; it is a multiple of four, less the name, and so no base64.
+        assert!(matches!(fault(MAX_SIG_BYTES), SignatureFault::Base64));
+        assert!(matches!(fault(MAX_SIG_BYTES + 1), SignatureFault::TooLong));
+    }
+
+    #[test]
     fn what_is_no_signature_file() {
         let long = format!("MyKey {}", "A".repeat(MAX_SIG_BYTES));
         let cases: &[(&[u8], &str)] = &[

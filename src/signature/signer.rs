@@ -248,7 +248,13 @@ mod tests {
             found: 127,
             expected: 128,
         };
-        assert_eq!(check(&cut, &DIGEST, &ring, 1024), Check::Invalid(length));
+        let invalid = check(&cut, &DIGEST, &ring, 1024);
+        assert_eq!(invalid, Check::Invalid(length));
+        let said = "the signature has 127 bytes, and one by this key has 128";
+        assert_eq!(invalid.to_string(), said);
+        let other = check(&signature, &[8; 32], &ring, 1024);
+        assert_eq!(other, Check::Invalid(InvalidReason::Mismatch));
+        assert!(other.to_string().contains("does not fit"), "{other}");
     }
 
     /// Signs with one key and claims another.
