@@ -203,3 +203,20 @@ fn remedy(cause: &rusqlite::Error) -> &'static str {
         _ => "remove it, and it is built anew",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn no_cache_knows_and_keeps_nothing() {
+        let versions = Versions::from([("root".to_owned(), 7)]);
+        let mut none = NoCache;
+        none.store(&[], &[]).unwrap();
+        assert_eq!(none.ledger(Some("all is well")).unwrap(), None);
+        assert_eq!(none.ledger(None).unwrap(), None);
+        assert_eq!(none.seen(&versions, Seen::Any).unwrap(), Versions::new());
+        assert!(none.load("noarch").unwrap().is_empty());
+    }
+}

@@ -54,7 +54,7 @@ pub(super) fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), Cach
         })
     };
     let user = rustix::process::geteuid().as_raw();
-    if found.uid() != user && found.uid() != 0 {
+    if is_foreign(found.uid(), user) {
         return untrusted("belongs to another user", "name another place with --cache");
     }
     if found.mode() & 0o022 != 0 {
@@ -64,6 +64,11 @@ pub(super) fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), Cach
         );
     }
     Ok(())
+}
+
+/// Whether a file's owner is neither the user that asks nor root.
+fn is_foreign(owner: u32, user: u32) -> bool {
+    owner != user && owner != 0
 }
 
 /// Puts a useless cache aside, as `….broken`: what was named with `--cache` may be no cache at all.
@@ -85,4 +90,67 @@ pub(super) fn put_aside(path: &Path) -> Result<(), CacheError> {
         .mode(0o600)
         .open(path);
     made.map(drop).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    #[test]
+    fn a_file_is_ones_own_or_roots() {
+        for (owner, user, foreign) in [
+            (0, 0, false),
+            (7, 7, false),
+            (0, 7, false),
+            (7, 0, true),
+            (8, 7, true),
+        ] {
+            assert_eq!(is_foreign(owner, user), foreign, "{owner} {user}");
+        }
+    }
+
+    #[test]
+    fn who_may_write_the_cache_is_looked_at_before_it_is_used() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("cache.db");
+        make_private(&path).unwrap();
+        for (mode, good) in [(0o600, true), (0o644, true), (0o620, false), (0o602, false)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&path, mode.clone()).unwrap();
+            assert_eq!(make_private(&path).is_ok(), good, "{mode:?}");
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        // Only root can give a file away.
+        if chown(&path, Some(54_321), None).is_ok() {
+            let error = make_private(&path).unwrap_err();
+            assert!(error.to_string().contains("another user"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_not_taken_for_made() {
+        let scratch = tempfile::tempdir().unwrap();
+        let error = make_private(&scratch.path().join("x".repeat(300))).unwrap_err();
+        assert!(error.to_string().contains("make the cache:"), "{error}");
+    }
+
+    #[test]
+    fn a_cache_is_put_aside_with_its_journal_or_not_at_all() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("cache.db");
+        let journal = scratch.path().join("cache.db-journal");
+        assert!(put_aside(&path).is_err(), "there is none");
+        std::fs::write(&path, "old").unwrap();
+        put_aside(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        let aside = scratch.path().join("cache.db.broken");
+        assert_eq!(std::fs::read(aside).unwrap(), b"old");
+        std::fs::write(&journal, "stale").unwrap();
+        put_aside(&path).unwrap();
+        assert!(!journal.exists());
+        std::fs::create_dir(&journal).unwrap();
+        assert!(put_aside(&path).is_err(), "its journal can't go");
+    }
 }

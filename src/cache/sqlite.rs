@@ -295,7 +295,6 @@ fn connect(path: &Path) -> Result<Connection, Unusable> {
         }
         (SCHEMA_VERSION, 1..) => match connection.prepare(row::LOAD).map(drop) {
             Ok(()) => Ok(connection),
-            Err(cause) if is_corrupt(&cause) => Err(Unusable::Rebuild("is corrupt")),
             Err(_) => Err(Unusable::Rebuild("has another form")),
         },
         (0, 0) => {
@@ -439,6 +438,11 @@ mod tests {
             dry.seen(&Versions::new(), Seen::Higher).unwrap(),
             versions(7, 2)
         );
+        // What is known already is not written again.
+        assert_eq!(
+            dry.seen(&versions(7, 2), Seen::Higher).unwrap(),
+            versions(7, 2)
+        );
         assert!(dry.seen(&versions(8, 2), Seen::Higher).is_err());
         let mut cache = SqliteCache::open(&path).unwrap();
         assert_eq!(
@@ -479,6 +483,58 @@ mod tests {
             assert!(cache.note().is_some(), "{spoil}");
             assert!(cache.load("noarch").unwrap().is_empty(), "{spoil}");
         }
+    }
+
+    #[test]
+    fn a_file_that_lost_its_last_bytes_or_has_other_tables_is_built_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own/cache.db");
+        drop(SqliteCache::open(&path).unwrap());
+        let whole = std::fs::metadata(&path).unwrap().len();
+        let file = std::fs::OpenOptions::new().write(true).open(&path);
+        // Less than a page, which SQLite itself does not see.
+        file.unwrap().set_len(whole - 1).unwrap();
+        let cache = SqliteCache::open(&path).unwrap();
+        assert!(cache.note().unwrap().contains("is corrupt"));
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), whole);
+        drop(cache);
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch("DROP TABLE package").unwrap();
+        drop(connection);
+        assert!(SqliteCache::open_read_only(&path).is_none());
+        let cache = SqliteCache::open(&path).unwrap();
+        let note = cache.note().unwrap();
+        assert!(note.contains("has another form"), "{note}");
+        let aside = format!("put aside as {}.broken", path.display());
+        assert!(note.contains(&aside), "{note}");
+    }
+
+    #[test]
+    fn corruption_that_is_found_later_is_healed_where_that_may_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own/cache.db");
+        let mut cache = SqliteCache::open(&path).unwrap();
+        let entries: Vec<_> = (0..500)
+            .map(|at| entry(&format!("p{at}"), 1, true))
+            .collect();
+        cache.store(&entries, &[]).unwrap();
+        drop(cache);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let pages = bytes.len() / PAGE_SIZE as usize;
+        assert!(pages > 4, "only {pages} pages");
+        // All but the first page, which has the tables' forms.
+        bytes[PAGE_SIZE as usize..].fill(0xff);
+        std::fs::write(&path, &bytes).unwrap();
+        let mut dry = SqliteCache::open_read_only(&path).unwrap();
+        assert!(dry.load("noarch").unwrap().is_empty());
+        assert_eq!(dry.note(), None);
+        assert!(std::fs::read(&path).unwrap() == bytes, "it was written");
+        let mut cache = SqliteCache::open(&path).unwrap();
+        assert_eq!(cache.note(), None);
+        assert!(cache.load("noarch").unwrap().is_empty());
+        assert!(cache.note().unwrap().contains("is corrupt"));
+        cache.store(&entries, &[]).unwrap();
+        assert_eq!(cache.load("noarch").unwrap().len(), 500);
     }
 
     #[test]

@@ -501,7 +501,7 @@ mod tests {
     #[test]
     fn the_last_cost_that_is_borne() {
         for (cost, r, p, expected) in [
-            (1 << 20, 8, 64, None),
+            (1 << 20, 8, 4, None),
             (1 << 20, 9, 1, Some(PrivateKeyFault::CostlyEncryption)),
             ((1 << 20) + 1, 8, 1, Some(PrivateKeyFault::CostlyEncryption)),
             (1 << 14, 8, 257, Some(PrivateKeyFault::CostlyEncryption)),
