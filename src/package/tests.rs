@@ -28,6 +28,23 @@ fn formats_by_name() {
     }
     assert_eq!(Format::TarBz2.stem("a-1-0.tar.bz2"), "a-1-0");
     assert_eq!(Format::Conda.stem("a-1-0.conda"), "a-1-0");
+    assert_eq!(Format::of_os("a.conda".as_ref()), Some(Format::Conda));
+    let odd = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff.conda");
+    assert_eq!(Format::of_os(odd), None);
+}
+
+#[test]
+fn names_by_name() {
+    for (file, name) in [
+        ("a-1-0.conda", "a"),
+        ("scikit-learn-1.0-py_0.tar.bz2", "scikit-learn"),
+        ("a-1-0", "a"),
+        ("a-1.conda", "a-1"),
+        ("a.conda", "a"),
+        ("", ""),
+    ] {
+        assert_eq!(name_in(file), name, "{file}");
+    }
 }
 
 /// What must be read, checked or not.
@@ -1012,6 +1029,78 @@ fn real_files_are_read_and_hashed() {
     std::fs::write(&path, b"").unwrap();
     let empty = with_options(true, |options| super::digest(&file, options)).unwrap();
     assert_eq!(empty.size, 0);
+}
+
+#[test]
+fn real_files_are_read_together_each_with_its_own_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+        File::open(folder.path().join(name)).unwrap()
+    };
+    let conda = open("a.conda", &Zip::package().bytes());
+    let bad = open("b.conda", b"no package");
+    let bz2 = open("c.tar.bz2", &Tar::package().bz2());
+    let not_a_file = File::open(folder.path()).unwrap();
+    let named = |file, name| Named { file, name };
+    let all = [
+        named(&conda, "a.conda"),
+        named(&not_a_file, "folder.conda"),
+        named(&bad, "b.conda"),
+        named(&bz2, "c.tar.bz2"),
+    ];
+    let beside = |elsewhere: Elsewhere<'_>, here: Here<'_>| {
+        elsewhere();
+        here();
+        true
+    };
+    with_options(false, |options| {
+        let together = read_together(&all, options, &beside);
+        assert_eq!(together.len(), all.len());
+        assert!(matches!(together[1], Err(PackageError::NotAFile)));
+        for (found, one) in together.iter().zip(&all) {
+            let alone = super::read(one.file, one.name, options);
+            assert_eq!(format!("{found:?}"), format!("{alone:?}"), "{}", one.name);
+        }
+        assert!(read_together(&[], options, &beside).is_empty());
+        let shown = format!("{options:?}");
+        assert!(shown.contains("check_archives: false"), "{shown}");
+    });
+}
+
+#[test]
+fn what_is_held_of_packages_that_are_read_together_is_bounded() {
+    let beside = |elsewhere: Elsewhere<'_>, here: Here<'_>| {
+        elsewhere();
+        here();
+        true
+    };
+    let read_of = |index: usize, about: usize, count: usize| {
+        let tar = Tar::default().file("info/index.json", &vec![b' '; index]);
+        let bytes = tar.file("info/about.json", &vec![b' '; about]).bz2();
+        let one = (&bytes[..], bytes.len() as u64, BZ2);
+        let found = with_options(false, |options| {
+            read_together_from(&vec![one; count], options, &beside)
+        });
+        assert!(found.iter().all(Result::is_ok));
+        found.len()
+    };
+    assert_eq!(read_of(1000, 0, 5), 5);
+    // One at least; up to 1 MiB are not too much; the one that makes it more is the last.
+    assert_eq!(read_of(2 << 20, 0, 5), 1);
+    assert_eq!(read_of(1 << 19, 0, 5), 3);
+    assert_eq!(read_of(1 << 18, 1 << 18, 5), 3);
+    assert_eq!(read_of((1 << 19) + 1, 0, 5), 2);
+}
+
+#[test]
+fn metadata_may_have_64_kib() {
+    let version = r#"{"conda_pkg_format_version": 2}"#;
+    for (bytes, fits) in [(64 * 1024, true), (64 * 1024 + 1, false)] {
+        let metadata = format!("{version}{}", " ".repeat(bytes - version.len()));
+        let zip = Zip::package().change(0, |m| m.data = metadata.into());
+        assert_eq!(read(&zip.bytes(), CONDA, false).is_ok(), fits, "{bytes}");
+    }
 }
 
 /// The zip library that only tests use for structure reads what we read.
