@@ -1,7 +1,7 @@
 //! `FILE.sig` for any file. Owns the order: read the file once, look at the signature that is there,
 //! sign, log, write. Knows nothing of channels.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,6 +91,7 @@ pub fn sign(files: &[PathBuf], mut tools: Tools<'_>) -> Result<Vec<Outcome>, Err
         key: tools.key,
         log: tools.log.take(),
         outcomes: vec![Outcome::Kept; files.len()],
+        tidied: BTreeSet::new(),
     };
     let firsts = firsts(files);
     let one = |position| {
@@ -243,6 +244,8 @@ struct Writer<'a> {
     key: &'a SigningKey<'a>,
     log: Option<&'a mut SigningLog>,
     outcomes: Vec<Outcome>,
+    /// Folders in which nothing is left of runs that were killed.
+    tidied: BTreeSet<PathBuf>,
 }
 
 /// A file, its position, and the signature that is to stand beside it.
@@ -303,8 +306,11 @@ impl Writer<'_> {
                 false => Change::Create { path, content },
             }
         });
-        // What a run left there that was killed goes first.
-        let mut all = leftovers(storage.as_ref(), "")?;
+        // What a run left there that was killed goes first; where the folder can't be listed, it stays.
+        let mut all = match self.tidied.insert(sidecar::folder_of(first).to_owned()) {
+            true => leftovers(storage.as_ref(), "").unwrap_or_default(),
+            false => Vec::new(),
+        };
         all.extend(changes);
         storage.apply(all)?;
         for (_, position, made) in signed {

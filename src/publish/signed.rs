@@ -275,6 +275,7 @@ mod tests {
             Change::Create { .. } => "create",
             Change::Link { .. } => "link",
             Change::Remove { .. } => "remove",
+            Change::Settle => "settle",
         };
         let say = |(rank, change): &(Rank, Change)| {
             format!("{rank:?}: {} {}", word(change), change.path())

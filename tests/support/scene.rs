@@ -330,11 +330,6 @@ impl Run {
         self
     }
 
-    /// Its exit status; none where it was killed.
-    pub fn status(&self) -> Option<i32> {
-        self.status
-    }
-
     /// The text stands in one of the outputs.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
