@@ -1,9 +1,9 @@
 //! Compressed twins of an index file. Owns both codecs; must not know what is compressed.
 
 use std::cell::RefCell;
-use std::io::{Read, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
 
-use bzip2::read::MultiBzDecoder;
+use bzip2::bufread::BzDecoder;
 use bzip2::write::BzEncoder;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe;
@@ -15,6 +15,12 @@ pub const HEAD_BYTES: usize = 18;
 
 /// Up to this many bytes a text is small.
 const SMALL: usize = 1 << 20;
+
+/// A bzip2 stream that holds less than this is short: every tool that makes several puts one block at least in each.
+const SHORT_STREAM: u64 = 64 << 10;
+/// The most short streams in a row: each costs as much to begin as a long one, so that a file of nothing else would take
+/// hours.
+const SHORT_STREAMS: usize = 1_000;
 
 /// How a twin is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +57,7 @@ impl Codec {
     ) -> std::io::Result<Box<dyn Read + Send + 'a>> {
         Ok(match self {
             Codec::Zstd(_) => Box::new(zstd::Decoder::new(from)?),
-            Codec::Bzip2 => Box::new(MultiBzDecoder::new(from)),
+            Codec::Bzip2 => Box::new(Streams::new(BufReader::new(from))),
         })
     }
 
@@ -74,8 +80,56 @@ impl Codec {
                     && zstd::Decoder::with_buffer(existing)
                         .is_ok_and(|decoder| same(decoder, plain))
             }
-            Codec::Bzip2 => same(MultiBzDecoder::new(existing), plain),
+            Codec::Bzip2 => same(Streams::new(existing), plain),
         }
+    }
+}
+
+/// bzip2 streams in a row, read as one.
+struct Streams<R> {
+    /// `None` behind the last.
+    decoder: Option<BzDecoder<R>>,
+    /// How many bytes the current one gave.
+    given: u64,
+    /// How many short ones there may still be.
+    short: usize,
+}
+
+impl<R: BufRead> Streams<R> {
+    fn new(input: R) -> Self {
+        Streams {
+            decoder: Some(BzDecoder::new(input)),
+            given: 0,
+            short: SHORT_STREAMS,
+        }
+    }
+
+    /// Goes on with the stream that follows, if one does.
+    fn next(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.given) < SHORT_STREAM {
+            let too_many = || io::Error::other("it has too many streams of next to nothing");
+            self.short = self.short.checked_sub(1).ok_or_else(too_many)?;
+        }
+        if let Some(mut input) = self.decoder.take().map(BzDecoder::into_inner)
+            && !input.fill_buf()?.is_empty()
+        {
+            self.decoder = Some(BzDecoder::new(input));
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Streams<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(decoder) = &mut self.decoder {
+            let count = decoder.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                self.given = self.given.saturating_add(count as u64);
+                return Ok(count);
+            }
+            self.next()?;
+        }
+        Ok(0)
     }
 }
 
@@ -134,6 +188,26 @@ mod tests {
             }
             assert!(!codec.holds(&codec.compress(&plain[1..]).unwrap(), &plain));
         }
+    }
+
+    #[test]
+    fn streams_of_bzip2_are_read_as_one_unless_they_hold_nothing() {
+        let (some, nothing) = ([b'x'; 1_000], Codec::Bzip2.compress(b"").unwrap());
+        let one = Codec::Bzip2.compress(&some).unwrap();
+        let whole = |twin: &[u8]| {
+            let mut read = Vec::new();
+            let mut reader = Codec::Bzip2.reader(twin).unwrap();
+            reader.read_to_end(&mut read).map(|_| read)
+        };
+        assert_eq!(whole(&one.repeat(3)).unwrap(), some.repeat(3));
+        assert!(Codec::Bzip2.holds(&[nothing.repeat(500), one.clone()].concat(), &some));
+        for twin in [nothing.repeat(1_001), one.repeat(2_000)] {
+            assert!(whole(&twin).is_err() && !Codec::Bzip2.holds(&twin, &some.repeat(2_000)));
+        }
+        for junk in [&b"junk"[..], &one[..10], b"B"] {
+            assert!(whole(&[&one, junk].concat()).is_err());
+        }
+        assert!(whole(b"").is_err());
     }
 
     #[test]
