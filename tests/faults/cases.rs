@@ -350,3 +350,22 @@ fn the_words_are_those_of_the_list() {
         );
     }
 }
+
+#[test]
+fn the_limits_that_are_documented_are_there() {
+    let text = std::fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    let mut seen = 0;
+    for line in text.lines() {
+        let quoted: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+        let Some(at) = quoted.iter().position(|word| word.starts_with("src/")) else {
+            continue;
+        };
+        let source = std::fs::read_to_string(root().join(quoted[at])).unwrap();
+        let name = quoted[at + 1];
+        let is_there =
+            source.contains(&format!("const {name}:")) || source.contains(&format!("fn {name}("));
+        assert!(is_there, "{line}");
+        seen += 1;
+    }
+    assert!(seen > 50, "{seen}");
+}

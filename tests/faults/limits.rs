@@ -12,8 +12,8 @@ use crate::scene::{Call, Run, Scene};
 /// What a run may have of address space, in MiB: less than a bomb asks for, and enough for two threads that each
 /// decode a frame of the largest window.
 pub const MIB: u64 = 1024;
-/// What hangs is ended after so long; nothing here takes a tenth of it on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// What hangs is ended after so long; nothing here takes a hundredth of it on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A run in few words, and the most memory that it held at once, in KiB, as far as was seen.
 pub struct Bounded {
