@@ -198,7 +198,10 @@ mod tests {
             let dir = KeysDir::new(scratch.path().to_owned(), false);
             fs::write(scratch.path().join(file), "mine").unwrap();
             let error = dir.create(&name("New"), small(), None).unwrap_err();
-            assert!(matches!(error, KeyError::Exists { .. }), "{error}");
+            match file {
+                "New" => assert!(matches!(error, KeyError::HalfThere { .. }), "{error}"),
+                _ => assert!(matches!(error, KeyError::Exists { .. }), "{error}"),
+            }
             assert_eq!(fs::read(scratch.path().join(file)).unwrap(), b"mine");
             assert_eq!(entries(scratch.path()), 1);
         }
@@ -207,7 +210,7 @@ mod tests {
         let dir = KeysDir::new(scratch.path().to_owned(), false);
         assert!(matches!(
             dir.create(&name("New"), small(), None),
-            Err(KeyError::Exists { .. })
+            Err(KeyError::HalfThere { .. })
         ));
         assert!(!scratch.path().join("elsewhere").exists());
     }
