@@ -51,10 +51,9 @@ pub fn goods() -> &'static Goods {
             let path = spec.path_in_channel(format);
             let mut of_package = Vec::new();
             for content in 0..CONTENTS {
-                let bytes = spec
-                    .clone()
-                    .payload(format!("content {content}\n"))
-                    .bytes(format);
+                // Of one size, since they do not compress.
+                let spec = spec.clone().payload_size(200, content as u64);
+                let bytes = spec.bytes(format);
                 let sigs = ["fixture", "other"].map(|key| sign(&scene, key, &bytes));
                 whole.insert(digest(&bytes), path.clone());
                 of_package.push((bytes, sigs));

@@ -39,10 +39,10 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use proptest::prelude::*;
+use proptest::prelude::ProptestConfig;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 
-use ops::{By, Op, op};
+use ops::{By, Op, sequence};
 use world::World;
 
 /// Cases in the ordinary suite, for each of the two tests.
@@ -72,9 +72,8 @@ fn count(what: String) {
 /// Lives through sequences of one kind, and tells what was seen.
 fn live_all(by: By) {
     let mut runner = TestRunner::new(config());
-    let most = if by == By::Library { 40 } else { 30 };
-    let sequences = prop::collection::vec(op(by), 8..most);
-    let result = runner.run(&sequences, |ops| {
+    let most = if by == By::Library { 24 } else { 18 };
+    let result = runner.run(&sequence(by, most), |ops| {
         live(&ops);
         Ok(())
     });

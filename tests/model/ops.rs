@@ -164,14 +164,25 @@ pub struct Files {
     pub indented: bool,
 }
 
-/// Anything, for runs by these.
-pub fn op(by: By) -> impl Strategy<Value = Op> {
+/// What happens one after the other, for runs by these. Some of it stands between two runs that differ in nothing else.
+pub fn sequence(by: By, most: usize) -> impl Strategy<Value = Vec<Op>> {
+    let plain = move || plain(by).prop_map(|run| Op::Run(Box::new(run)));
+    let part = prop_oneof![
+        3 => op(by).prop_map(|op| vec![op]),
+        1 => (plain(), op(by), plain()).prop_map(|(before, op, after)| vec![before, op, after]),
+    ];
+    prop::collection::vec(part, 5..most).prop_map(|parts| parts.concat())
+}
+
+/// Anything.
+fn op(by: By) -> impl Strategy<Value = Op> {
     let package = || 0..PACKAGES.len();
-    let content = || 0..CONTENTS;
+    // Mostly what was there before.
+    let content = || prop_oneof![3 => Just(0), 2 => 0..CONTENTS];
     let upload = prop_oneof![
         4 => Just(Upload::Renamed),
         1 => Just(Upload::InPlace),
-        1 => Just(Upload::WithOldTimes),
+        2 => Just(Upload::WithOldTimes),
     ];
     let fault = prop_oneof![
         Just(Fault::Empty),
@@ -215,7 +226,7 @@ pub fn op(by: By) -> impl Strategy<Value = Op> {
         8 => (package(), content(), upload)
             .prop_map(|(package, content, how)| Op::Put { package, content, how }),
         1 => (package(), fault).prop_map(|(package, fault)| Op::Break { package, fault }),
-        2 => (package(), any::<bool>())
+        4 => (package(), any::<bool>())
             .prop_map(|(package, with_sig)| Op::Take { package, with_sig }),
         3 => (package(), sig).prop_map(|(package, what)| Op::Sig { package, what }),
         1 => key.prop_map(Op::Key),
@@ -226,8 +237,34 @@ pub fn op(by: By) -> impl Strategy<Value = Op> {
         2 => cache.prop_map(Op::Cache),
         1 => Just(Op::Move),
         2 => (-12_000..30_000_i64).prop_map(Op::Clock),
-        14 => run(by).prop_map(|run| Op::Run(Box::new(run))),
+        // One run after the other with the same flags, so that what they write down counts, and others in between.
+        10 => plain(by).prop_map(|run| Op::Run(Box::new(run))),
+        6 => run(by).prop_map(|run| Op::Run(Box::new(run))),
     ]
+}
+
+fn by_binary(by: By) -> impl Strategy<Value = bool> {
+    prop::bool::weighted(if by == By::Either { 0.5 } else { 0.0 })
+}
+
+/// A run without any flag.
+fn plain(by: By) -> impl Strategy<Value = RunOp> {
+    by_binary(by).prop_map(|by_binary| RunOp {
+        by_binary,
+        signs: Signs::All,
+        replace: None,
+        drop_refused: false,
+        strict: false,
+        resign: false,
+        keep_unknown: false,
+        rehash: false,
+        check_archives: false,
+        dry_run: false,
+        without_cache: false,
+        detached: false,
+        files: Files::default(),
+        dies: None,
+    })
 }
 
 fn rarely() -> impl Strategy<Value = bool> {
@@ -235,7 +272,7 @@ fn rarely() -> impl Strategy<Value = bool> {
 }
 
 fn run(by: By) -> impl Strategy<Value = RunOp> {
-    let by_binary = prop::bool::weighted(if by == By::Either { 0.5 } else { 0.0 });
+    let by_binary = by_binary(by);
     let signs = prop_oneof![
         10 => Just(Signs::All),
         1 => Just(Signs::Nothing),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::afresh::{copy_sources, difference};
 use crate::history::{Attacked, History};
 use crate::library::{library, lying_in, package_at};
-use crate::reader::{Keys, OnDisk, Seen, digest, read, read_at_rest, records_of, subdirs};
+use crate::reader::{Keys, OnDisk, Seen, Unasked, digest, read, read_at_rest, records_of, subdirs};
 use crate::scene::builder::Random;
 use crate::scene::{EPOCH, Run, Scene};
 
@@ -79,6 +80,11 @@ impl Field {
         };
         let packages = Attacked::now(on_disk, &self.history);
         read(&channel, &self.keys, &packages)
+    }
+
+    /// The index files alone, again and again: whether each is whole, whatever it names.
+    pub fn glance(&self) -> Seen {
+        read(&self.scene.path("channel"), &self.keys, &Unasked)
     }
 
     /// All is quiet: what a plain run has to say is what the state deserves, then all is taken as it is, nothing is lost,
@@ -221,6 +227,17 @@ fn wait(mut child: Child) -> std::process::Output {
         std::thread::sleep(Duration::from_millis(1));
     }
     child.wait_with_output().unwrap()
+}
+
+/// Says that all is over when it goes, also where a test fails: else those who watch would never end.
+pub struct Ending<'a>(pub &'a [&'a AtomicBool]);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0
+            .iter()
+            .for_each(|one| one.store(true, Ordering::Relaxed));
+    }
 }
 
 /// A time after which to kill, for one in `one_in` runs.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::asked;
-use crate::field::{Ended, Field, killing};
+use crate::field::{Ended, Ending, Field, killing};
 use crate::library::{library, lying_in};
 use crate::scene::builder::Random;
 
@@ -59,6 +59,7 @@ fn bout(field: &Field, chance: &mut Random) -> usize {
         .collect();
     let all_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _ending = Ending(&[&all_over]);
         let reader = scope.spawn(|| {
             while !all_over.load(Ordering::Relaxed) {
                 let wrong = field.read().wrong;

@@ -34,6 +34,7 @@ mod history;
 mod indexers;
 mod library;
 mod readers;
+mod slow;
 mod the_reader;
 mod uploader;
 mod uploading;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::asked;
-use crate::field::{Ended, Field, held_back, killing};
+use crate::field::{Ended, Ending, Field, held_back, killing};
 use crate::scene::builder::Random;
 use crate::uploader::upload;
 
@@ -58,6 +58,7 @@ fn an_indexer_beside_an_uploader_names_only_what_was_there() {
         let field = Field::new();
         let (stop, over) = (AtomicBool::new(false), AtomicBool::new(false));
         let wrong: Vec<String> = std::thread::scope(|scope| {
+            let _ending = Ending(&[&stop, &over]);
             let upload_chance = Random::new(chance.number());
             let uploader = scope.spawn(|| upload(&field, upload_chance, false, &stop));
             let readers: Vec<_> = (0..2)

@@ -158,6 +158,23 @@ impl Packages for OnDisk<'_> {
     }
 }
 
+/// Packages that nobody asks for, where index files alone are looked at.
+pub struct Unasked;
+
+impl Packages for Unasked {
+    fn bytes(&self, _: &Named<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn signature(&self, _: &Named<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn is_there(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 /// What a reader saw.
 #[derive(Debug, Default)]
 pub struct Seen {
