@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
+};
 
 use super::place::{make_private, put_aside, trusted};
 use super::row;
@@ -283,12 +285,11 @@ fn connect(path: &Path) -> Result<Connection, Unusable> {
     connection
         .pragma_update(None, "cache_size", READING)
         .map_err(&read)?;
-    let version: i64 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(&read)?;
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
-        .map_err(&read)?;
+    let found = form(&connection).map_err(&read)?;
+    let (version, tables) = match found {
+        (0, 0) => make(&connection).map_err(Unusable::of(path, "made"))?,
+        found => found,
+    };
     match (version, tables) {
         (SCHEMA_VERSION, 1..) if !is_whole(&connection, path).map_err(&read)? => {
             Err(Unusable::Rebuild("is corrupt"))
@@ -297,16 +298,29 @@ fn connect(path: &Path) -> Result<Connection, Unusable> {
             Ok(()) => Ok(connection),
             Err(_) => Err(Unusable::Rebuild("has another form")),
         },
-        (0, 0) => {
-            let pages = connection.pragma_update(None, "page_size", PAGE_SIZE);
-            let make = format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
-            pages
-                .and_then(|()| connection.execute_batch(&make))
-                .map_err(Unusable::of(path, "made"))?;
-            Ok(connection)
-        }
         _ => Err(Unusable::Rebuild("is of another version")),
     }
+}
+
+/// The version of what stands in a file, and how many tables and indexes it has.
+fn form(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    // In one statement: another run may make it in between.
+    let both = "SELECT (SELECT user_version FROM pragma_user_version), count(*) FROM sqlite_master";
+    connection.query_row(both, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Makes the tables, unless another run did so meanwhile: runs with outputs of their own may share a cache, and no
+/// channel's lock keeps them apart.
+fn make(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    connection.pragma_update(None, "page_size", PAGE_SIZE)?;
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    if form(&transaction)? == (0, 0) {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    let made = form(&transaction)?;
+    transaction.commit()?;
+    Ok(made)
 }
 
 /// Whether the file has all the pages that it says it has.
@@ -370,6 +384,21 @@ mod tests {
             subdir: "noarch".to_owned(),
             name: name.to_owned(),
             known: Arc::new(known),
+        }
+    }
+
+    #[test]
+    fn runs_that_make_it_at_the_same_moment_share_it() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("made/cache.db");
+            std::thread::scope(|scope| {
+                let open = || SqliteCache::open(&path).map(|cache| cache.note().map(str::to_owned));
+                let opened: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+                for one in opened {
+                    assert_eq!(one.join().unwrap().unwrap(), None);
+                }
+            });
         }
     }
 
