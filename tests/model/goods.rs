@@ -21,12 +21,15 @@ pub const PACKAGES: [(&str, &str, usize, bool); 6] = [
 /// Contents that each can have.
 pub const CONTENTS: usize = 3;
 
+/// An archive, its signature by `fixture`, and that by `other`.
+pub type Content = (Vec<u8>, [Vec<u8>; 2]);
+
 /// All of them.
 pub struct Goods {
     /// `SUBDIR/FILE`, in the order of [`PACKAGES`].
     pub paths: Vec<String>,
-    /// By package and content: the archive, its signature by `fixture`, and by `other`.
-    pub contents: Vec<Vec<(Vec<u8>, [Vec<u8>; 2])>>,
+    /// By package and number.
+    pub contents: Vec<Vec<Content>>,
     /// The package that each content is one of, by SHA-256.
     pub whole: BTreeMap<String, String>,
     /// Private and public half of two further pairs.

@@ -207,9 +207,9 @@ pub fn subdirs(channel: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(channel).unwrap() {
         let path = entry.unwrap().path();
-        let is_index = |name: &&str| path.join(name).exists();
+        let is_index = |name: &str| path.join(name).exists();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if name != SIGNED && [REPODATA, SHARD_INDEX].iter().any(is_index) {
+        if name != SIGNED && [REPODATA, SHARD_INDEX].into_iter().any(is_index) {
             found.push(name);
         }
     }
