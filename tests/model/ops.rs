@@ -283,7 +283,7 @@ fn run(by: By) -> impl Strategy<Value = RunOp> {
         3 => Just(Some(true)),
         1 => Just(Some(false)),
     ];
-    let dies = prop::option::weighted(0.1, (0..3usize, 0..20usize));
+    let dies = prop::option::weighted(0.3, (0..3usize, 0..20usize));
     let policy = (
         (by_binary, signs, replace),
         prop::bool::weighted(0.4),
