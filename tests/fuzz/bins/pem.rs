@@ -1,0 +1,3 @@
+//! See `readers::pem`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sigindex_fuzz::reader("pem")(bytes));
