@@ -311,3 +311,25 @@ fn of_kind(format: Format) -> &'static str {
         Format::Conda => ".conda (zip)",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_escaped_and_cut() {
+        assert_eq!(show(b"lib/a\x1b[2J\n"), r"lib/a\u{1b}[2J\n");
+        assert_eq!(show(&[b'a'; 200]), "a".repeat(200));
+        assert_eq!(show(&[b'a'; 201]), format!("{}…", "a".repeat(200)));
+    }
+
+    #[test]
+    fn errors_pass_through_readers_and_those_of_others_get_names() {
+        let own = PackageError::from_io(PackageError::Cancelled.into_io(), "here");
+        assert!(matches!(own, PackageError::Cancelled), "{own}");
+        let cut = PackageError::from_io(io::ErrorKind::UnexpectedEof.into(), "here");
+        assert!(matches!(cut, PackageError::EndsEarly { part: "here" }));
+        let other = PackageError::from_io(io::Error::other("odd"), "here");
+        assert!(matches!(other, PackageError::Damaged { .. }), "{other}");
+    }
+}

@@ -116,6 +116,16 @@ mod tests {
         };
         assert_eq!(found, expected);
         assert_eq!(install(b"{}").unwrap(), Install::default());
+        let none = br#"{"paths":[{"_path":"a","prefix_placeholder":"","file_mode":"binary"}]}"#;
+        assert_eq!(install(none).unwrap(), Install::default());
+        let text = none.to_vec();
+        let text = String::from_utf8(text)
+            .unwrap()
+            .replace(r#":"","#, r#":"/x","#);
+        let text = text.replace("binary", "text");
+        let found = install(text.as_bytes()).unwrap();
+        assert!(!found.binary_prefix);
+        assert_ne!(found, Install::default());
     }
 
     #[test]
@@ -131,6 +141,14 @@ mod tests {
             &deep,
         ] {
             assert!(install(text.as_bytes()).is_err(), "{text:.40}");
+            assert!(install_streaming(&mut text.as_bytes()).is_err());
+        }
+        for (text, says) in [
+            ("[]", "expected an object"),
+            (r#"{"paths":{}}"#, "expected a list of files"),
+        ] {
+            let error = install(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
         }
     }
 }

@@ -69,3 +69,60 @@ fn describe(head: &[u8]) -> &'static str {
     }
     "begins with other bytes"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_is_instead_is_said() {
+        let tar = [&[b'x'; 257][..], b"ustar\0"].concat();
+        let almost_tar = [&[b'x'; 256][..], b"ustar\0"].concat();
+        let text_and_more = [&[b'x'; 512][..], &[0xff]].concat();
+        for (head, says) in [
+            (&b"\x1f\x8b\x08"[..], "gzip"),
+            (b"\x28\xb5\x2f\xfd\0", "zstd"),
+            (b"\xfd7zXZ\0", "xz"),
+            (b"7z\xbc\xaf\x27\x1c", "7z"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+            (b"\x7fELF", "a program"),
+            (&tar, "not compressed"),
+            (&almost_tar, "other bytes"),
+            (b"\n <!DOCTYPE HTML>", "an HTML page"),
+            (b"<HTML lang=x>", "an HTML page"),
+            (b"<htm", "a text file"),
+            (b" {\"a\":1}", "looks like JSON"),
+            (b"[1]", "looks like JSON"),
+            (b"Not found\tat all\r\n~", "a text file"),
+            (&text_and_more, "a text file"),
+            (b"Not found\x7f", "other bytes"),
+            (b"\0\0\0", "zeros"),
+            (b"\0\0\x01", "other bytes"),
+            (b"BZh0", "a text file"),
+            (b"BZh", "a text file"),
+            (b"PK\x03\x05", "other bytes"),
+            (b"PK\x05\x04", "other bytes"),
+        ] {
+            for format in [Format::TarBz2, Format::Conda] {
+                let said = require(format, head).map_err(|error| error.to_string());
+                let said = said.err().unwrap_or_default();
+                assert!(said.contains(says), "{says}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_package_is_known_by_its_beginning() {
+        for (head, format) in [
+            (&b"BZh1"[..], Format::TarBz2),
+            (b"BZh9 and more", Format::TarBz2),
+            (b"PK\x03\x04", Format::Conda),
+            (b"PK\x05\x06 and more", Format::Conda),
+        ] {
+            for expected in [Format::TarBz2, Format::Conda] {
+                let fits = require(expected, head).is_ok();
+                assert_eq!(fits, expected == format, "{head:?}");
+            }
+        }
+    }
+}

@@ -277,3 +277,216 @@ fn require(agrees: bool, member: &ZipMember, what: &'static str) -> Result<(), P
 fn disagree(member: &ZipMember, what: &'static str) -> PackageError {
     ZipFlaw::Disagree(show(&member.name), what).into()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::super::testing::{Stored, Tar, Zip, read};
+
+    const CONDA: &str = "a-1-0.conda";
+
+    fn said(bytes: &[u8]) -> String {
+        read(bytes, CONDA, false).map_or_else(|error| error.to_string(), |_| "read".to_owned())
+    }
+
+    fn place_of(bytes: &[u8], signature: &[u8]) -> usize {
+        let found = bytes.windows(4).rposition(|four| four == signature);
+        found.unwrap()
+    }
+
+    /// The archive with other bytes at a distance from the last of these signatures.
+    fn patched(zip: &Zip, signature: &[u8], at: usize, to: &[u8]) -> String {
+        let mut bytes = zip.bytes();
+        let start = place_of(&bytes, signature) + at;
+        bytes[start..start + to.len()].copy_from_slice(to);
+        said(&bytes)
+    }
+
+    fn info(change: impl FnOnce(&mut Stored)) -> String {
+        said(&Zip::package().change(2, change).bytes())
+    }
+
+    #[test]
+    fn whatever_says_encrypted_is_refused() {
+        for flag in [1, 1 << 6, 1 << 13] {
+            let found = info(|m| m.flags = flag);
+            assert!(found.contains("is encrypted"), "{flag}: {found}");
+        }
+        // Names in UTF-8.
+        assert_eq!(info(|m| m.flags = 1 << 11), "read");
+    }
+
+    #[test]
+    fn what_a_directory_entry_may_say() {
+        let entry = |at, to: &[u8]| patched(&Zip::package(), b"PK\x01\x02", at, to);
+        for (at, to, says) in [
+            (20, &[9][..], "disagree about its size"),
+            (24, &[9], "disagree about its size"),
+            (34, &[1, 0], "several volumes"),
+            (34, &[0xff, 0xff], "read"),
+            (32, &[1, 0], "malformed"),
+        ] {
+            let found = entry(at, to);
+            assert!(found.contains(says), "{at}: {found}");
+        }
+        for name in ["", "a\0b"] {
+            let zip = Zip::package().and(Stored::new(name, "x"));
+            let found = said(&zip.bytes());
+            assert!(found.contains("malformed"), "{name:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_a_data_descriptor_may_say() {
+        let deferred = |signed, wide, change: fn(&mut Stored)| {
+            info(|m| {
+                m.flags = 8;
+                m.descriptor = Some((signed, wide));
+                change(m);
+            })
+        };
+        for (signed, wide) in [(false, false), (true, false), (false, true), (true, true)] {
+            assert_eq!(deferred(signed, wide, |_| {}), "read");
+            // Numbers that are said at once, too, have to be right.
+            let known = deferred(signed, wide, |m| {
+                m.local_crc32 = Some(crc32fast::hash(&m.data));
+                m.local_size = Some(m.data.len() as u32);
+            });
+            assert_eq!(known, "read");
+            let found = deferred(signed, wide, |m| m.local_crc32 = Some(7));
+            assert!(found.contains("its CRC-32"), "{found}");
+            let found = deferred(signed, wide, |m| m.local_size = Some(7));
+            assert!(found.contains("its size"), "{found}");
+            let found = deferred(signed, wide, |m| m.descriptor_crc32 = Some(7));
+            assert!(found.contains("its data descriptor"), "{found}");
+        }
+        let zip = Zip::package().change(2, |m| {
+            m.flags = 8;
+            m.descriptor = Some((true, true));
+        });
+        let descriptor = |at, to: &[u8]| patched(&zip, b"PK\x07\x08", at, to);
+        assert_eq!(descriptor(0, b"PK\x07\x08"), "read");
+        for (at, to) in [(0, &b"PK\x07\x09"[..]), (8, &[1]), (16, &[1])] {
+            let found = descriptor(at, to);
+            assert!(found.contains("its data descriptor"), "{at}: {found}");
+        }
+    }
+
+    #[test]
+    fn no_byte_belongs_to_no_member() {
+        let between = |members: Vec<Stored>| {
+            let zip = Zip {
+                between: b"PK\x03\x04".to_vec(),
+                ..Zip::of(members)
+            };
+            said(&zip.bytes())
+        };
+        assert!(between(vec![]).contains("belong to no member"));
+        assert!(between(Zip::package().members).contains("belong to no member"));
+        let overlapping = info(|m| m.extra = vec![0x99, 0x99, 1, 0, 0]);
+        assert_eq!(
+            overlapping, "read",
+            "extra fields that nobody knows are passed over"
+        );
+        let twice = info(|m| {
+            m.zip64 = true;
+            m.extra = vec![1, 0, 0, 0];
+        });
+        assert!(twice.contains("malformed"), "{twice}");
+    }
+
+    #[test]
+    fn a_member_may_not_reach_into_what_follows_it() {
+        let name = "info-a-1-0.tar.zst";
+        let size = Tar::info().zst().len() as u32;
+        // A name in the local header alone would make the data end later; it disagrees first. Extra fields may differ.
+        let mut bytes = Zip::package().bytes();
+        let local = place_of(&bytes, b"PK\x03\x04");
+        assert_eq!(bytes[local + 18..local + 22], size.to_le_bytes());
+        bytes[local + 28] = 4;
+        let found = said(&bytes);
+        assert!(found.contains(name), "{found}");
+    }
+
+    #[test]
+    fn what_the_end_record_may_say() {
+        let end = |at, to: &[u8]| patched(&Zip::package(), b"PK\x05\x06", at, to);
+        for (at, to, says) in [
+            (4, &[0, 0][..], "read"),
+            (4, &[1, 0], "several volumes"),
+            (6, &[1, 0], "several volumes"),
+            (8, &[2, 0], "several volumes"),
+            (10, &[2, 0], "several volumes"),
+            (8, &[2, 0, 2, 0], "number of members"),
+            (12, &[1], "does not fit"),
+            (16, &[1], "does not fit"),
+            (20, &[1, 0], "end of its directory is missing"),
+        ] {
+            let found = end(at, to);
+            assert!(found.contains(says), "{at}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_the_two_end_records_may_say() {
+        let zip = Zip {
+            zip64: true,
+            ..Zip::package()
+        };
+        let bytes = zip.bytes();
+        let record = place_of(&bytes, b"PK\x06\x06");
+        let number = |at: usize| bytes[record + at..record + at + 8].to_vec();
+        let (size, start) = (number(40), number(48));
+        let less = |number: &[u8]| [&[number[0].wrapping_sub(1)], &number[1..]].concat();
+        let volumes = "several volumes";
+        let unfit = "does not fit";
+        // The old record beside a new one: each number is left to the new one, or the same.
+        for (at, to, says) in [
+            (4, &[0xff, 0xff, 0xff, 0xff][..], "read"),
+            (4, &[1, 0], unfit),
+            (6, &[1, 0], unfit),
+            (8, &[3, 0], unfit),
+            (8, &[3, 0, 3, 0], "read"),
+            (8, &[2, 0, 2, 0], unfit),
+            (12, &size[..4], "read"),
+            (12, &less(&size)[..4], unfit),
+            (16, &start[..4], "read"),
+            (16, &less(&start)[..4], unfit),
+        ] {
+            let found = patched(&zip, b"PK\x05\x06", at, to);
+            assert!(found.contains(says), "old, {at}: {found}");
+        }
+        for (at, to, says) in [
+            (0, &b"PK\x06\x09"[..], unfit),
+            (4, &[43], unfit),
+            (4, &[45], unfit),
+            (16, &[1], unfit),
+            (20, &[1], unfit),
+            (24, &[2], unfit),
+            (32, &[2], unfit),
+            (24, &[2, 0, 0, 0, 0, 0, 0, 0, 2], "number of members"),
+            (40, &less(&size), unfit),
+            (48, &less(&start), unfit),
+        ] {
+            let found = patched(&zip, b"PK\x06\x06", at, to);
+            assert!(found.contains(says), "new, {at}: {found}");
+        }
+        let place = (record as u64).to_le_bytes();
+        for (at, to, says) in [
+            (4, &[1][..], volumes),
+            (8, &less(&place), unfit),
+            (8, &[0xff; 8], unfit),
+            (16, &[0], "read"),
+            (16, &[2], volumes),
+        ] {
+            let found = patched(&zip, b"PK\x06\x07", at, to);
+            assert!(found.contains(says), "locator, {at}: {found}");
+        }
+        // Something between the two records.
+        let mut apart = bytes;
+        let locator = place_of(&apart, b"PK\x06\x07");
+        apart.insert(locator, 0);
+        let found = said(&apart);
+        assert!(found.contains(unfit), "{found}");
+    }
+}
