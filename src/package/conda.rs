@@ -318,3 +318,105 @@ fn explain(error: &io::Error) -> PackageError {
         reason,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::testing::{Stored, Tar, Zip, noise};
+    use super::*;
+
+    #[test]
+    fn members_have_their_roles_by_name() {
+        for (name, role) in [
+            ("metadata.json", Role::Metadata),
+            ("info-a-1-0.tar.zst", Role::Info),
+            ("info-.tar.zst", Role::Info),
+            ("pkg-a-1-0.tar.zst", Role::Pkg),
+            ("pkg-.tar.zst", Role::Pkg),
+            ("x/metadata.json", Role::Other),
+            ("info-a/b.tar.zst", Role::Other),
+            ("x/info-a.tar.zst", Role::Other),
+            ("info-a-1-0.tar.bz2", Role::Other),
+            ("info-a-1-0.tar.zst.asc", Role::Other),
+            ("pkg-a/b.tar.zst", Role::Other),
+            ("pkg-a-1-0.tar", Role::Other),
+            ("other.tar.zst", Role::Other),
+            ("Info-a.tar.zst", Role::Other),
+        ] {
+            assert_eq!(Role::of(name.as_bytes()), role, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_largest_member_is_passed_over_to_what_may_be_its_descriptor() {
+        let pkg = Tar::default().file("lib/big", &noise(5_000, 6)).zst();
+        let bytes = Zip::package().change(1, |m| m.data = pkg).bytes();
+        let members = zip::members(&bytes, bytes.len() as u64).unwrap();
+        let name = b"info-a-1-0.tar.zst";
+        let found = bytes.windows(name.len()).position(|it| it == name).unwrap() as u64;
+        assert_eq!(behind_the_largest(&members), found - 30 - 24);
+        assert_eq!(behind_the_largest(&[]), u64::MAX);
+    }
+
+    #[test]
+    fn names_that_leave_the_folder() {
+        for (name, tame) in [
+            ("x", true),
+            ("x/y", true),
+            ("..x", true),
+            ("x/..y", true),
+            ("..", false),
+            ("../x", false),
+            ("x/..", false),
+            ("x\\..\\y", false),
+            ("/x", false),
+            ("\\x", false),
+        ] {
+            assert_eq!(require_tame(name.as_bytes()).is_ok(), tame, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_info_member_and_one_pkg_member() {
+        let count = |info: usize, pkg: usize, check: bool| {
+            let of = |part: &str, count: usize| -> Vec<_> {
+                let names = (0..count).map(|at| format!("{part}-{at}.tar.zst"));
+                names.map(|name| Stored::new(&name, "x")).collect()
+            };
+            let bytes = Zip::of([of("info", info), of("pkg", pkg)].concat()).bytes();
+            let members = zip::members(&bytes, bytes.len() as u64).unwrap();
+            let mut notes = Vec::new();
+            let found = require_roles(&members, check, &mut notes);
+            (found.is_ok(), notes.len())
+        };
+        assert_eq!(count(1, 1, false), (true, 0));
+        assert_eq!(count(1, 1, true), (true, 0));
+        assert_eq!(count(1, 0, false), (true, 1));
+        assert_eq!(count(1, 0, true), (false, 0));
+        for check in [false, true] {
+            assert_eq!(count(0, 1, check), (false, 0));
+            assert_eq!(count(2, 1, check), (false, 0));
+            assert_eq!(count(1, 2, check), (false, 0));
+        }
+    }
+
+    #[test]
+    fn a_members_data_are_all_there_with_their_checksum() {
+        let data = |bytes: &[u8], left| {
+            let crc32 = Crc32::new();
+            Data {
+                source: &mut &bytes[..],
+                left,
+                crc32,
+            }
+            .finish()
+        };
+        assert_eq!(data(b"abcdef", 3).unwrap(), crc32fast::hash(b"abc"));
+        assert_eq!(data(b"abc", 3).unwrap(), crc32fast::hash(b"abc"));
+        assert_eq!(data(b"abc", 0).unwrap(), crc32fast::hash(b""));
+        assert!(matches!(
+            data(b"ab", 3),
+            Err(PackageError::EndsEarly { .. })
+        ));
+    }
+}

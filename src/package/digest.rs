@@ -114,6 +114,8 @@ mod tests {
     fn standard_vectors_in_any_pieces() {
         let mut whole = Hasher::default();
         whole.update(b"abc");
+        assert_eq!((whole.size(), whole.md5().size()), (3, 3));
+        assert_eq!(format!("{whole:?}"), "Hasher { size: 3, .. }");
         let mut pieces = Hasher::default();
         pieces.update(b"a");
         pieces.update(b"");

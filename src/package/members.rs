@@ -377,3 +377,240 @@ fn flaw(reason: impl Into<String>) -> PackageError {
         reason: reason.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::super::testing::{INDEX, Tar};
+    use super::*;
+
+    /// What stands in a tar stream: names and bodies, and how many bytes follow its end; or what is wrong with it.
+    fn listed(tar: Tar) -> Result<(Vec<(String, Vec<u8>)>, u64), String> {
+        let bytes = tar.done();
+        let mut members = Members::new(bytes.as_slice());
+        let mut all = Vec::new();
+        let said = |error: PackageError| error.to_string();
+        while let Some(member) = members.next().map_err(said)? {
+            let body = members.read_body().map_err(said)?;
+            assert_eq!(body.len() as u64, member.size);
+            all.push((String::from_utf8(member.path).unwrap(), body));
+        }
+        Ok((all, members.finish().map_err(said)?))
+    }
+
+    fn names(tar: Tar) -> Vec<String> {
+        let (all, behind) = listed(tar).unwrap();
+        assert_eq!(behind, 0);
+        all.into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn flaw_of(tar: Tar) -> String {
+        listed(tar).unwrap_err()
+    }
+
+    #[test]
+    fn members_come_one_after_the_other_with_their_bodies() {
+        for size in [0, 1, 511, 512, 513, 1024] {
+            let body = vec![7; size];
+            let tar = Tar::default().file("a", &body).file("b", b"x");
+            let (all, behind) = listed(tar).unwrap();
+            assert_eq!(all, [("a".into(), body), ("b".into(), b"x".to_vec())]);
+            assert_eq!(behind, 0);
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_in_pieces_and_what_is_left_of_it_passed_over() {
+        let bytes = Tar::default().file("a", b"12345").file("b", b"").done();
+        let mut members = Members::new(bytes.as_slice());
+        members.next().unwrap().unwrap();
+        let mut three = [0; 3];
+        assert_eq!(members.read_some(&mut []).unwrap(), 0);
+        assert_eq!(members.read_some(&mut three).unwrap(), 3);
+        assert_eq!(three, *b"123");
+        let mut rest = [0; 9];
+        assert_eq!(members.read_some(&mut rest).unwrap(), 2);
+        assert_eq!(rest.first_chunk(), Some(b"45"));
+        assert_eq!(members.read_some(&mut rest).unwrap(), 0);
+        assert_eq!(members.next().unwrap().unwrap().path, b"b");
+        let mut members = Members::new(bytes.as_slice());
+        members.next().unwrap().unwrap();
+        members.read_some(&mut three).unwrap();
+        assert_eq!(members.next().unwrap().unwrap().path, b"b");
+    }
+
+    #[test]
+    fn bytes_behind_the_end_are_counted_unless_they_are_zeros() {
+        let mut bytes = Tar::default().file("a", b"x").done();
+        bytes.extend_from_slice(b"\0ab\0c");
+        let mut members = Members::new(bytes.as_slice());
+        while members.next().unwrap().is_some() {}
+        assert_eq!(members.finish().unwrap(), 3);
+    }
+
+    #[test]
+    fn what_describes_the_next_member() {
+        let long = "long/".repeat(40);
+        let gnu = |kind: u8, text: &str| Tar::default().gnu("L", kind, text.as_bytes(), false);
+        let pax = |records: &[(&str, &str)]| Tar::default().pax(b'x', records);
+        assert_eq!(names(gnu(b'L', &long).file("x", b"")), [long.as_str()]);
+        assert_eq!(names(gnu(b'L', "a\0b").file("x", b"")), ["a"]);
+        assert_eq!(names(gnu(b'K', &long).file("x", b"")), ["x"]);
+        assert_eq!(
+            names(pax(&[("path", &long)]).file("x", b"")),
+            [long.as_str()]
+        );
+        let both = gnu(b'L', "a").pax(b'x', &[("path", "a")]);
+        assert_eq!(names(both.file("x", b"")), ["a"]);
+        let both = gnu(b'L', "a").gnu("L", b'K', b"b", false);
+        assert_eq!(names(both.file("x", b"").file("y", b"")), ["a", "y"]);
+        let sized = pax(&[("size", "3"), ("mtime", "1.5")]).member("x", b'0', 0, b"abc");
+        let (all, _) = listed(sized.file("y", b"")).unwrap();
+        assert_eq!(all, [("x".into(), b"abc".to_vec()), ("y".into(), vec![])]);
+        for global in ["comment", "mtime"] {
+            let tar = Tar::default().pax(b'g', &[(global, "x")]);
+            assert_eq!(names(tar.file("x", b"")), ["x"]);
+        }
+    }
+
+    #[test]
+    fn what_readers_of_tar_take_differently() {
+        let gnu = |kind: u8| Tar::default().gnu("L", kind, b"a", false);
+        let pax = |records: &[(&str, &str)]| Tar::default().pax(b'x', records);
+        let global = |key, value| Tar::default().pax(b'g', &[(key, value)]).file("x", b"");
+        let record = |text: &[u8]| {
+            let tar = Tar::default().member("x", b'x', text.len() as u64, text);
+            tar.file("x", b"")
+        };
+        let (twice, none_after) = ("two headers describe", "has none after it");
+        let (name, number) = ("an impossible name", "an impossible number");
+        for (tar, says) in [
+            (gnu(b'L').gnu("L", b'L', b"a", false), twice),
+            (gnu(b'K').gnu("L", b'K', b"a", false), twice),
+            (pax(&[("a", "b")]).pax(b'x', &[("a", "b")]), twice),
+            (pax(&[("size", "1"), ("size", "1")]), twice),
+            (gnu(b'L'), none_after),
+            (gnu(b'K'), none_after),
+            (pax(&[("a", "b")]), none_after),
+            (gnu(b'X').file("x", b""), "few tools know"),
+            (pax(&[("path", "")]).file("x", b""), name),
+            (pax(&[("path", "a\0b")]).file("x", b""), name),
+            (pax(&[("size", "")]).file("x", b""), number),
+            (pax(&[("size", "+1")]).file("x", b""), number),
+            (
+                pax(&[("size", "18446744073709551616")]).file("x", b""),
+                number,
+            ),
+            (
+                pax(&[("size", "18446744073709551615")]).file("x", b""),
+                "impossible size",
+            ),
+            (global("path", "a"), "a global header"),
+            (global("size", "1"), "a global header"),
+            (global("GNU.sparse.size", "1"), "a global header"),
+            (record(b"6 a=b"), "malformed"),
+            (record(b"6 a=b "), "malformed"),
+            (record(b"6 a-b\n"), "malformed"),
+            (record(b"6a=b\n"), "malformed"),
+            (record(b" 6 a=b\n"), "malformed"),
+            (record(b"000000000000000000006 a=b\n"), "malformed"),
+            (Tar::default().file("", b"x"), "has no name"),
+            (
+                gnu(b'L').pax(b'x', &[("path", "b")]).file("x", b""),
+                "two different long names",
+            ),
+            // The end mark goes for its body, and is not enough of it.
+            (Tar::default().member("x", b'0', 2000, b""), "ends early"),
+        ] {
+            match listed(tar) {
+                Err(error) => assert!(error.contains(says), "{says}: {error}"),
+                Ok(found) => panic!("{says}: {found:?}"),
+            }
+        }
+        for kind in b'1'..=b'6' {
+            let tar = Tar::default().member("x", kind, 1, b"a");
+            assert!(flaw_of(tar).contains("claims to have contents"), "{kind}");
+            assert_eq!(names(Tar::default().member("x", kind, 0, b"")), ["x"]);
+        }
+    }
+
+    #[test]
+    fn the_checksum_counts_every_byte_but_its_own() {
+        for at in [0, 99, 147, 156, 511] {
+            let mut tar = Tar::default().file("a", b"");
+            if let Some(byte) = tar.0.get_mut(at) {
+                *byte = byte.wrapping_add(1);
+            }
+            assert!(flaw_of(tar).contains("checksum"), "{at}");
+        }
+        // How it is padded is nobody's matter.
+        let mut tar = Tar::default().file("a", b"");
+        if let Some(end) = tar.0.get_mut(155) {
+            *end = b' ';
+        }
+        assert_eq!(names(tar), ["a"]);
+    }
+
+    #[test]
+    fn extension_headers_have_a_last_length() {
+        let name = |length: usize| Tar::default().gnu("L", b'L', &vec![b'a'; length], false);
+        let long = names(name(1024 * 1024).file("x", b""));
+        assert_eq!(long.first().map(String::len), Some(1024 * 1024));
+        let error = flaw_of(name(1024 * 1024 + 1).file("x", b""));
+        assert!(error.contains("1048576 are allowed"), "{error}");
+    }
+
+    #[test]
+    fn sparse_members_are_told_and_their_maps_passed_over() {
+        for extended in [false, true] {
+            let tar = Tar::default().gnu("s", b'S', b"abc", extended);
+            let bytes = tar.file("info/index.json", INDEX).done();
+            let mut members = Members::new(bytes.as_slice());
+            let sparse = members.next().unwrap().unwrap();
+            assert_eq!((sparse.sparse, sparse.size), (true, 3));
+            assert_eq!(sparse.unfit(), Some("a sparse file"));
+            assert_eq!(members.read_body().unwrap(), b"abc");
+            let index = members.next().unwrap().unwrap();
+            assert_eq!((index.sparse, index.unfit()), (false, None));
+            assert_eq!(members.read_body().unwrap(), INDEX);
+        }
+        let error = flaw_of(Tar::default().member("s", b'S', 0, b""));
+        assert!(error.contains("lacks the GNU header"), "{error}");
+        let pax = Tar::default().pax(b'x', &[("GNU.sparse.major", "1")]);
+        let bytes = pax.file("x", b"").done();
+        let mut members = Members::new(bytes.as_slice());
+        assert!(members.next().unwrap().unwrap().sparse);
+    }
+
+    #[test]
+    fn kinds_have_their_names() {
+        for (kind, unfit) in [
+            (b'0', None),
+            (0, None),
+            (b'7', None),
+            (b'1', Some("a hard link")),
+            (b'2', Some("a symbolic link")),
+            (b'3', Some("a device")),
+            (b'4', Some("a device")),
+            (b'5', Some("a folder")),
+            (b'6', Some("a FIFO")),
+            (b'V', Some("something else")),
+        ] {
+            let bytes = Tar::default().member("x", kind, 0, b"").done();
+            let mut members = Members::new(bytes.as_slice());
+            assert_eq!(members.next().unwrap().unwrap().unfit(), unfit, "{kind}");
+        }
+        let bytes = Tar::default().member("x/", b'0', 0, b"").done();
+        let mut members = Members::new(bytes.as_slice());
+        assert_eq!(members.next().unwrap().unwrap().unfit(), Some("a folder"));
+    }
+
+    #[test]
+    fn a_size_is_held_against_a_limit() {
+        let bytes = Tar::default().file("x", b"12345").done();
+        let member = Members::new(bytes.as_slice()).next().unwrap().unwrap();
+        assert!(member.require_size(6).is_ok());
+        assert!(member.require_size(5).is_ok());
+        assert!(member.require_size(4).is_err());
+    }
+}

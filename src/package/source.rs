@@ -343,3 +343,248 @@ impl<F: ReadAt + ?Sized> BufRead for Source<'_, F> {
         self.used = self.used.saturating_add(count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::sync::Mutex;
+
+    use super::super::testing::{Stored, Tar, Zip, noise, with_options};
+    use super::*;
+    use crate::package::read_from;
+
+    const MIB: u64 = 1 << 20;
+    const KIB: u64 = 1 << 10;
+
+    /// A file that remembers what was asked of it: where, and how many bytes.
+    struct Logged {
+        bytes: Vec<u8>,
+        asked: Mutex<Vec<(u64, u64)>>,
+    }
+
+    impl Logged {
+        fn new(bytes: Vec<u8>) -> Logged {
+            let asked = Mutex::default();
+            Logged { bytes, asked }
+        }
+
+        fn size(&self) -> u64 {
+            self.bytes.len() as u64
+        }
+
+        fn asked(&self) -> Vec<(u64, u64)> {
+            std::mem::take(&mut self.asked.lock().unwrap())
+        }
+    }
+
+    impl ReadAt for Logged {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.asked
+                .lock()
+                .unwrap()
+                .push((offset, buffer.len() as u64));
+            self.bytes.as_slice().read_at(buffer, offset)
+        }
+    }
+
+    fn digests_of(bytes: &[u8]) -> Digests {
+        let mut hasher = Hasher::default();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    #[test]
+    fn what_streams_comes_in_chunks_of_which_the_first_is_short() {
+        let file = Logged::new(noise(100_000, 1));
+        let digests = with_options(false, |options| {
+            Source::streaming(&file, file.size(), options).finish()
+        });
+        assert_eq!(digests.unwrap(), digests_of(&file.bytes));
+        let (first, next) = (16 * KIB, 80 * KIB);
+        let asked = [
+            (0, first),
+            (first, 64 * KIB),
+            (next, 100_000 - next),
+            (100_000, 1),
+        ];
+        assert_eq!(file.asked(), asked);
+    }
+
+    #[test]
+    fn small_files_are_held_whole_and_of_others_the_end() {
+        for (size, start) in [
+            (1, 0),
+            (MIB, 0),
+            (MIB + 1, MIB - 128 * KIB),
+            (MIB + 63, MIB - 128 * KIB),
+            (MIB + 64, MIB - 128 * KIB + 64),
+        ] {
+            let file = Logged::new(noise(size as usize, 2));
+            with_options(false, |options| {
+                let source = Source::with_tail(&file, size, options).unwrap();
+                assert_eq!(file.asked(), [(start, size - start)]);
+                assert_eq!(source.tail(), &file.bytes[start as usize..]);
+                assert_eq!(source.finish().unwrap(), digests_of(&file.bytes));
+            });
+            let asked = file.asked();
+            assert_eq!(asked.last(), Some(&(size, 1)));
+            let rest: u64 = asked.iter().map(|(_, length)| length).sum();
+            assert_eq!(rest, start + 1, "what was held is not read again");
+        }
+    }
+
+    #[test]
+    fn more_of_the_end_is_kept_up_to_a_mib_of_it() {
+        let size = 3 * MIB;
+        let file = Logged::new(noise(size as usize, 3));
+        let end = size - 128 * KIB;
+        with_options(false, |options| {
+            let source = || {
+                let source = Source::with_tail(&file, size, options).unwrap();
+                file.asked();
+                source
+            };
+            for (from, asked) in [
+                (size - MIB, vec![(size - MIB, MIB - 128 * KIB)]),
+                (size - MIB + 63, vec![(size - MIB, MIB - 128 * KIB)]),
+                (size - MIB - 1, vec![]),
+                (0, vec![]),
+                (end, vec![]),
+                (size, vec![]),
+                (u64::MAX, vec![]),
+            ] {
+                let mut source = source();
+                source.keep_from(from).unwrap();
+                assert_eq!(file.asked(), asked, "{from}");
+                let start = asked.first().map_or(end, |(start, _)| *start);
+                assert_eq!(source.tail(), &file.bytes[start as usize..]);
+                assert_eq!(source.finish().unwrap(), digests_of(&file.bytes));
+            }
+            // Where the end is being handed out already, it stays what it is.
+            let mut source = source();
+            source.skip(size - 10).unwrap();
+            source.keep_from(size - MIB).unwrap();
+            assert_eq!(file.asked(), []);
+            assert_eq!(source.peek().unwrap(), &file.bytes[(size - 10) as usize..]);
+            assert_eq!(source.finish().unwrap(), digests_of(&file.bytes));
+            assert_eq!(
+                file.asked().len(),
+                48,
+                "47 chunks, and whether there is more"
+            );
+        });
+    }
+
+    #[test]
+    fn what_stands_behind_the_largest_member_is_kept_unless_all_is_decoded() {
+        let licence = Tar::info().file("info/licence", &noise(300_000, 5)).zst();
+        let pkg = Tar::default().file("lib/big", &noise(2_000_000, 6)).zst();
+        let zip = Zip::package().change(1, |m| m.data = pkg);
+        let file = Logged::new(zip.change(2, |m| m.data = licence).bytes());
+        for (check, seek) in [(false, true), (true, false)] {
+            let name = "a-1-0.conda";
+            let read = with_options(check, |options| {
+                read_from(&file, file.size(), name, options)
+            });
+            assert_eq!(read.unwrap().digests, digests_of(&file.bytes));
+            let asked = file.asked();
+            assert!(asked[0].0 > 2 * MIB, "{asked:?}");
+            // Behind the first chunk, which tells what kind of file it is.
+            assert_eq!(asked[2].0 > 2_000_000 - 64, seek, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_package_may_have_the_longest_comment() {
+        let pkg = Tar::default().file("lib/big", &noise(1_500_000, 6)).zst();
+        let zip = Zip {
+            comment: vec![b'c'; 65_535],
+            ..Zip::package().change(1, |m| m.data = pkg)
+        };
+        let zip = zip.and(Stored::new("notes", "x"));
+        let bytes = zip.bytes();
+        let read = with_options(false, |options| {
+            read_from(&bytes[..], bytes.len() as u64, "a-1-0.conda", options)
+        });
+        read.unwrap();
+    }
+
+    /// Fails in some way the first time, or always.
+    struct Failing {
+        kind: io::ErrorKind,
+        times: Mutex<usize>,
+    }
+
+    impl ReadAt for Failing {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let mut times = self.times.lock().unwrap();
+            if *times > 0 {
+                *times -= 1;
+                return Err(self.kind.into());
+            }
+            b"abc"[..].read_at(buffer, offset)
+        }
+    }
+
+    #[test]
+    fn reading_goes_on_after_an_interruption_and_after_no_other_error() {
+        let failing = |kind, times| {
+            let times = Mutex::new(times);
+            let file = Failing { kind, times };
+            with_options(false, |options| {
+                Source::streaming(&file, 3, options).finish()
+            })
+        };
+        let interrupted = failing(io::ErrorKind::Interrupted, 3);
+        assert_eq!(interrupted.unwrap(), digests_of(b"abc"));
+        let other = failing(io::ErrorKind::PermissionDenied, 1);
+        assert!(matches!(other, Err(PackageError::Read { offset: 0, .. })));
+    }
+
+    #[test]
+    fn a_pass_that_is_cancelled_ends_though_reading_is_interrupted_for_ever() {
+        let cancelled = AtomicBool::new(false);
+        let options = ReadOptions {
+            check_archives: false,
+            cancelled: &cancelled,
+            progress: &|_| {},
+        };
+        let file = Failing {
+            kind: io::ErrorKind::Interrupted,
+            times: Mutex::new(usize::MAX),
+        };
+        let mut source = Source::streaming(&file, 3, &options);
+        cancelled.store(true, Ordering::Relaxed);
+        assert!(matches!(source.peek(), Err(PackageError::Cancelled)));
+        let read = source.read_some(&mut [0], 0);
+        assert!(matches!(read, Err(PackageError::Cancelled)));
+    }
+
+    #[test]
+    fn bytes_that_are_not_there_can_not_be_passed_over() {
+        let file = Logged::new(vec![7; 10]);
+        with_options(false, |options| {
+            let mut source = Source::with_tail(&file, 10, options).unwrap();
+            source.skip(4).unwrap();
+            source.skip(0).unwrap();
+            assert_eq!(source.peek().unwrap().len(), 6);
+            source.skip(6).unwrap();
+            assert!(source.peek().unwrap().is_empty());
+            let past = source.skip(1);
+            assert!(matches!(past, Err(PackageError::Changed { size: 10 })));
+        });
+    }
+
+    #[test]
+    fn ends_begin_at_whole_blocks() {
+        for (offset, start) in [
+            (0, 0),
+            (63, 0),
+            (64, 64),
+            (65, 64),
+            (u64::MAX, u64::MAX - 63),
+        ] {
+            assert_eq!(aligned(offset), start);
+        }
+    }
+}

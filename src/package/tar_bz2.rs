@@ -185,3 +185,101 @@ fn explain(error: io::Error) -> io::Error {
         .into_io(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::super::testing::{bz2, noise, with_options};
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_stream_is_found_at_any_bit() {
+        let mut shifts = std::collections::HashSet::new();
+        for length in 0..200 {
+            let stream = bz2(&noise(length, 9));
+            assert_eq!(last_stream_end(&stream), Some(stream.len()), "{length}");
+            assert_eq!(bytes_behind(&stream).unwrap(), 0);
+            let mark = (0..8).find(|late| {
+                let end = u64::from_be_bytes(*stream.last_chunk().unwrap());
+                let window = u128::from(end)
+                    | u128::from(stream[stream.len() - 9]) << 64
+                    | u128::from(stream[stream.len() - 10]) << 72
+                    | u128::from(stream[stream.len() - 11]) << 80;
+                window >> (32 + late) & 0xffff_ffff_ffff == 0x1772_4538_5090
+            });
+            shifts.insert(mark.unwrap());
+            let junk = [&stream[..], b"junk"].concat();
+            assert_eq!(bytes_behind(&junk).unwrap(), 4);
+            let two = [&stream[..], &stream].concat();
+            assert_eq!(last_stream_end(&two), Some(two.len()));
+            for cut in 1..5 {
+                let cut = &stream[..stream.len() - cut];
+                assert_eq!(last_stream_end(cut), None);
+                assert!(bytes_behind(cut).is_err());
+                let begun = [&stream[..], &cut[..10]].concat();
+                assert!(bytes_behind(&begun).is_err());
+            }
+            for begun in [&b"B"[..], b"BZ", b"BZh"] {
+                assert!(bytes_behind(&[&stream[..], begun].concat()).is_err());
+            }
+        }
+        assert_eq!(shifts.len(), 8, "{shifts:?}");
+        assert_eq!(last_stream_end(b""), None);
+        assert!(bytes_behind(b"").is_err());
+    }
+
+    #[test]
+    fn what_may_begin_a_stream() {
+        for (bytes, begins) in [
+            (&b""[..], false),
+            (b"B", true),
+            (b"BZ", true),
+            (b"BZh", true),
+            (b"BZh9 and more", true),
+            (b"BZx", false),
+            (b"x", false),
+            (b"\0\0\0\0", false),
+        ] {
+            assert_eq!(begins_stream(bytes), begins, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn short_files_are_decoded_with_blocks_that_are_enough_for_most() {
+        let level_of = |head: &[u8; 4], length: usize| {
+            let bytes = [&head[..], &vec![0; length - 4]].concat();
+            with_options(false, |options| {
+                let source = Source::with_tail(&bytes[..], length as u64, options).unwrap();
+                let found = smaller(&source).map(|(head, rest)| {
+                    assert_eq!(head[..3], *b"BZh");
+                    assert_eq!(rest.len(), length - 4);
+                    head[3]
+                });
+                found.map(char::from)
+            })
+        };
+        for (head, length, level) in [
+            (b"BZh9", 4, Some('1')),
+            (b"BZh9", 12_500, Some('1')),
+            (b"BZh9", 12_501, Some('2')),
+            (b"BZh9", 100_000, Some('8')),
+            (b"BZh9", 100_001, None),
+            (b"BZh9", 2_000_000, None),
+            (b"BZh2", 12_500, Some('1')),
+            (b"BZh2", 12_501, None),
+            (b"BZh1", 12_500, None),
+            (b"BZh0", 12_500, None),
+            (b"xxxx", 12_500, None),
+        ] {
+            assert_eq!(level_of(head, length), level, "{head:?} {length}");
+        }
+        // The end of a file that is not held whole may look like a beginning.
+        let mut bytes = vec![0; 2_000_000];
+        let start = (bytes.len() - 128 * 1024) / 64 * 64;
+        bytes[start..start + 4].copy_from_slice(b"BZh9");
+        with_options(false, |options| {
+            let source = Source::with_tail(&bytes[..], 2_000_000, options).unwrap();
+            assert!(source.tail().starts_with(b"BZh9") && smaller(&source).is_none());
+        });
+    }
+}
