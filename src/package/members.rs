@@ -384,8 +384,10 @@ mod tests {
     use super::super::testing::{INDEX, Tar};
     use super::*;
 
+    type NamedBody = (String, Vec<u8>);
+
     /// What stands in a tar stream: names and bodies, and how many bytes follow its end; or what is wrong with it.
-    fn listed(tar: Tar) -> Result<(Vec<(String, Vec<u8>)>, u64), String> {
+    fn listed(tar: Tar) -> Result<(Vec<NamedBody>, u64), String> {
         let bytes = tar.done();
         let mut members = Members::new(bytes.as_slice());
         let mut all = Vec::new();
