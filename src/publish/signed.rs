@@ -416,15 +416,19 @@ mod tests {
     #[test]
     fn what_is_settled_lies_by_hash_and_plainly() {
         let shelf = Shelf::new();
+        // Long enough that levels of compression differ.
+        let text: String = (0..3_000).map(|n: u64| (n * n).to_string()).collect();
         let apply = |settled: &Settled| {
             let changes = settled.changes.iter().map(|(_, change)| change.clone());
             shelf.storage.apply(changes.collect()).unwrap();
         };
         let target = |settled: &Settled| settled.target.clone().unwrap().1;
-        let wanted = file(Rank::Repodata, Some(twin(3, "text")));
+        let wanted = file(Rank::Repodata, Some(twin(3, &text)));
         let first = shelf.settle(&wanted, None);
         let known = target(&first);
-        assert_eq!(known, target_of(&twin(3, "text").bytes().unwrap()));
+        let there = twin(19, &text).bytes().unwrap();
+        assert_ne!(target_of(&there), known);
+        assert_eq!(known, target_of(&twin(3, &text).bytes().unwrap()));
         let made = by_hash(PATH, &known.sha256);
         let both = [
             format!("Target: create {made}"),
@@ -438,13 +442,12 @@ mod tests {
             assert_eq!(target(&again), first.target.clone().unwrap().1);
         }
         // The same content in other bytes: those of the generation before stay, without the plain file too.
-        let finer = file(Rank::Repodata, Some(twin(19, "text")));
+        let finer = file(Rank::Repodata, Some(twin(19, &text)));
         shelf.place(PATH);
         let kept = shelf.settle(&finer, Some(&known));
         assert_eq!(said(&kept.changes), [format!("Repodata: link {PATH}")]);
         assert_eq!(target(&kept), known);
         // So do those that stand plainly, where there was no generation.
-        let there = twin(19, "text").bytes().unwrap();
         shelf.put(PATH, &there);
         assert_eq!(target(&shelf.settle(&wanted, None)), target_of(&there));
         let other = file(Rank::Repodata, Some(twin(3, "more")));
