@@ -256,7 +256,6 @@ fn does_nothing_again(world: &World, run: &RunOp, expected: &Expected) {
     let again = RunOp {
         replace: None,
         resign: false,
-        drop_refused: true,
         dies: None,
         rehash: false,
         ..run.clone()

@@ -105,3 +105,13 @@ fn whatever_happens_a_run_of_the_library_ends_as_the_model_says() {
 fn whatever_happens_a_run_of_the_binary_ends_as_the_model_says() {
     live_all(By::Either);
 }
+
+#[test]
+fn the_last_package_of_a_name_takes_its_shard_with_it() {
+    let run = || Op::Run(Box::default());
+    let take = |package| Op::Take {
+        package,
+        with_sig: true,
+    };
+    live(&[run(), take(5), run(), take(3), run()]);
+}

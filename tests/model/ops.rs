@@ -32,6 +32,8 @@ pub enum Op {
     Damage { file: Index, how: Damage },
     /// The cache is damaged.
     Cache(CacheFault),
+    /// The operator mends what is wrong: spoilt packages, signatures, patches and keys.
+    Mend,
     /// All is copied to another machine: new inodes.
     Move,
     /// The clock is set, by minutes.
@@ -123,15 +125,16 @@ pub enum By {
 }
 
 /// What may be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Signs {
+    #[default]
     All,
     Nothing,
     Required,
 }
 
-/// A run.
-#[derive(Debug, Clone)]
+/// A run; by default one without flags, of the library.
+#[derive(Debug, Clone, Default)]
 pub struct RunOp {
     pub by_binary: bool,
     pub signs: Signs,
@@ -167,8 +170,20 @@ pub struct Files {
 /// What happens one after the other, for runs by these. Some of it stands between two runs that differ in nothing else.
 pub fn sequence(by: By, most: usize) -> impl Strategy<Value = Vec<Op>> {
     let plain = move || plain(by).prop_map(|run| Op::Run(Box::new(run)));
+    let replace = move || {
+        plain().prop_map(|op| match op {
+            Op::Run(run) => Op::Run(Box::new(RunOp {
+                replace: Some(true),
+                ..*run
+            })),
+            other => other,
+        })
+    };
     let part = prop_oneof![
-        3 => op(by).prop_map(|op| vec![op]),
+        4 => op(by).prop_map(|op| vec![op]),
+        // Where nothing is wrong, a run builds on what the one before wrote down.
+        1 => (replace(), plain(), op(by), plain())
+            .prop_map(|(accept, before, op, after)| vec![Op::Mend, accept, before, op, after]),
         1 => (plain(), op(by), plain()).prop_map(|(before, op, after)| vec![before, op, after]),
     ];
     prop::collection::vec(part, 5..most).prop_map(|parts| parts.concat())
@@ -251,19 +266,7 @@ fn by_binary(by: By) -> impl Strategy<Value = bool> {
 fn plain(by: By) -> impl Strategy<Value = RunOp> {
     by_binary(by).prop_map(|by_binary| RunOp {
         by_binary,
-        signs: Signs::All,
-        replace: None,
-        drop_refused: false,
-        strict: false,
-        resign: false,
-        keep_unknown: false,
-        rehash: false,
-        check_archives: false,
-        dry_run: false,
-        without_cache: false,
-        detached: false,
-        files: Files::default(),
-        dies: None,
+        ..RunOp::default()
     })
 }
 
