@@ -248,16 +248,18 @@ mod tests {
     fn folders_may_be_made_by_several_at_once() {
         let scratch = tempfile::tempdir().unwrap();
         let barrier = std::sync::Barrier::new(4);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for round in 0..50 {
-                        barrier.wait();
-                        make_folder(&scratch.path().join(format!("{round}/a/b/keys"))).unwrap();
-                    }
-                });
-            }
+        let make = |round: usize| {
+            barrier.wait();
+            make_folder(&scratch.path().join(format!("{round}/a/b/keys")))
+        };
+        // Nobody fails before all rounds are over: the others would wait for them.
+        let all = || (0..50).map(make).collect::<Vec<_>>();
+        let made = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(all)).collect();
+            let made = threads.into_iter().flat_map(|it| it.join().unwrap());
+            made.collect::<Result<Vec<()>, KeyError>>()
         });
+        made.unwrap();
         assert_eq!(entries(scratch.path()), 50);
     }
 
