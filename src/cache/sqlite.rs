@@ -1,6 +1,7 @@
 //! The cache in an SQLite file (rollback journal, no WAL: network file systems and read-only media
 //! stay safe). Owns the file, its modes and its schema. A broken or foreign file is put aside, never an error.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,8 +120,8 @@ impl SqliteCache {
         work: impl Fn(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, CacheError> {
         match work(&mut self.connection) {
-            Err(cause) if is_corrupt(&cause) && self.read_only => Ok(T::default()),
-            Err(cause) if is_corrupt(&cause) => {
+            Err(cause) if self.read_only && is_corrupt(&cause) => Ok(T::default()),
+            Err(cause) if !self.read_only && is_worthless(&self.path, &cause) => {
                 self.note = Some(said_of(&self.path, "is corrupt"));
                 self.connection = anew(&self.path)?;
                 work(&mut self.connection).map_err(self.fail(operation))
@@ -241,7 +242,7 @@ impl Unusable {
         path: &'p Path,
         operation: &'static str,
     ) -> impl Fn(rusqlite::Error) -> Unusable + use<'p> {
-        move |cause| match is_corrupt(&cause) {
+        move |cause| match is_worthless(path, &cause) {
             true => Unusable::Rebuild("is corrupt"),
             false => Unusable::Failed(CacheError::Database {
                 path: path.display().to_string(),
@@ -269,6 +270,12 @@ fn is_corrupt(cause: &rusqlite::Error) -> bool {
         cause.sqlite_error_code(),
         Some(NotADatabase | DatabaseCorrupt)
     )
+}
+
+/// Whether it is corrupt, or may be written to and says of itself that it is of a version that is only read.
+fn is_worthless(path: &Path, cause: &rusqlite::Error) -> bool {
+    let only_read = cause.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly);
+    is_corrupt(cause) || (only_read && File::options().write(true).open(path).is_ok())
 }
 
 fn connect(path: &Path) -> Result<Connection, Unusable> {

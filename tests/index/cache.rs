@@ -129,6 +129,24 @@ fn corrupt_it_is_rebuilt_with_a_note() {
 }
 
 #[test]
+fn of_a_form_that_is_only_read_it_is_rebuilt_with_a_note() {
+    let scene = Scene::of_three();
+    scene.index(&[]).exits(0);
+    let file = cache_files(&scene).remove(0);
+    let mut bytes = std::fs::read(&file).unwrap();
+    // SQLite's file format, 1.3: what writes has to be of this version.
+    bytes[18] = 3;
+    std::fs::write(&file, bytes).unwrap();
+    scene.package("d");
+    scene
+        .index(&[])
+        .exits(0)
+        .says("is put aside")
+        .counts("listed", 4);
+    scene.index(&[]).exits(0).counts("opened", 0);
+}
+
+#[test]
 fn elsewhere_it_serves_as_well() {
     let scene = Scene::of_three();
     scene.index_at(EPOCH, &[]).exits(0);
