@@ -230,11 +230,16 @@ const CASES: [Case; 31] = [
         ("nothing left behind", "src/keys/create.rs::a_failure_leaves_nothing_behind"),
     ]),
     (26, "ENOSPC, EDQUOT, EIO, EMFILE on any write, sync, rename or directory read: Fail; the old index is served.", &[
-        ("ENOSPC, EDQUOT, EIO", "tests/faults/run.rs::where_no_file_may_grow_it_fails_and_the_old_index_is_served"),
+        ("ENOSPC, EDQUOT, EIO, EMFILE on any write, sync, rename or directory read", "tests/crash/plan.rs::a_fault_at_any_point_leaves_a_whole_channel_that_the_next_run_heals"),
+        ("on any write", "tests/faults/run.rs::where_no_file_may_grow_it_fails_and_the_old_index_is_served"),
+        ("on any write", "tests/index/mishaps.rs::a_limit_on_the_size_of_files_is_an_error_and_no_death"),
         ("EMFILE", "tests/faults/run.rs::without_open_files_it_fails_and_the_old_index_is_served"),
         ("the old index is served", "src/storage/mod.rs::a_batch_that_fails_in_the_middle_is_undone"),
     ]),
     (27, "SIGKILL at any moment, twice in a row: every file whole, every name in it there, and the next run completes it. SIGINT: stops soon, exit 130, nothing half written.", &[
+        ("SIGKILL at any moment", "tests/crash/plan.rs::a_fault_at_any_point_leaves_a_whole_channel_that_the_next_run_heals"),
+        ("twice in a row", "tests/crash/plan.rs::a_run_that_is_killed_twice_is_healed"),
+        ("every file whole, every name in it there", "tests/crash/power.rs::what_was_not_synced_is_lost_and_the_next_run_heals"),
         ("SIGKILL at any moment, twice in a row", "tests/index/stopping.rs::a_killed_run_is_completed_by_the_next"),
         ("SIGKILL at any moment, twice in a row", "tests/index/mishaps.rs::killed_again_and_again_it_comes_to_its_end"),
         ("the next run completes it", "tests/index/stopping.rs::what_a_killed_run_left_is_cleared_away"),
@@ -244,6 +249,7 @@ const CASES: [Case; 31] = [
         ("one waits", "tests/index/stopping.rs::with_wait_it_goes_on_when_the_other_is_done"),
         ("fails", "tests/index/stopping.rs::a_second_indexer_fails_and_says_who_holds_the_lock"),
         ("no package is lost", "tests/index/stopping.rs::two_at_once_lose_no_package"),
+        ("no package is lost", "tests/races/indexers.rs::two_or_four_indexers_at_once_lose_no_package"),
         ("A dead holder never blocks", "src/storage/mod.rs::one_holds_the_lock_and_a_dead_holder_does_not"),
     ]),
     (29, "The cache corrupt, of a newer version, deleted, on another machine: rebuilt with a note; the same output.", &[
@@ -268,7 +274,10 @@ const CASES: [Case; 31] = [
 
 /// Other cases of the same kinds.
 #[rustfmt::skip]
-const OTHERS: [(&str, &str); 7] = [
+const OTHERS: [(&str, &str); 10] = [
+    ("the habits of network file systems", "tests/crash/network.rs::a_run_lives_with_the_habits_of_network_file_systems"),
+    ("an uploader beside an indexer", "tests/races/uploading.rs::an_indexer_beside_an_uploader_names_only_what_was_there"),
+    ("a root that was planted", "tests/index/signed.rs::a_root_that_does_not_follow_is_not_taken"),
     ("a re-upload under a published name", "tests/faults/signatures.rs::a_package_that_was_uploaded_again_under_its_name_is_refused_as_changed"),
     ("planted indexes", "tests/faults/bombs.rs::a_planted_index_never_fills_the_memory"),
     ("planted files", "tests/faults/bombs.rs::other_planted_files_never_fill_the_memory"),
