@@ -87,11 +87,12 @@ impl Examiner<'_> {
 
     fn facts_of(&self, opened: &Opened<'_>, package: Result<Package, PackageError>) -> Reading {
         let Opened { file, path, .. } = opened;
-        let package = match package {
-            Err(PackageError::Cancelled) => return Err(Unread::Cancelled),
-            read => read.map_err(|error| unreadable(error.to_string()))?,
-        };
+        if let Err(PackageError::Cancelled) = package {
+            return Err(Unread::Cancelled);
+        }
+        // First, because a file that is being written looks damaged.
         self.hold_still(path, &opened.open, &opened.stat)?;
+        let package = package.map_err(|error| unreadable(error.to_string()))?;
         let digests = package.digests;
         let (sha256, md5) = (hex(&digests.sha256), hex(&digests.md5));
         let (record, claims) = Record::new(&package.index_json, &sha256, &md5, digests.size)
