@@ -18,7 +18,7 @@ use crate::record::hex;
 use crate::sidecar::{self, Folders};
 use crate::signature::{self, Check, Signature, reads_as_metadata};
 use crate::signing_log::{Signed, SigningLog};
-use crate::storage::{Change, Links, LocalStorage, Storage, leftovers};
+use crate::storage::{Change, Links, LocalStorage, Storage, clear_abandoned};
 
 /// Why a folder is not signed.
 const A_FOLDER: &str = "is a folder; sign the packages of a channel with `sigindex FOLDER`";
@@ -306,13 +306,10 @@ impl Writer<'_> {
                 false => Change::Create { path, content },
             }
         });
-        // What a run left there that was killed goes first; where the folder can't be listed, it stays.
-        let mut all = match self.tidied.insert(sidecar::folder_of(first).to_owned()) {
-            true => leftovers(storage.as_ref(), "").unwrap_or_default(),
-            false => Vec::new(),
-        };
-        all.extend(changes);
-        storage.apply(all)?;
+        if self.tidied.insert(sidecar::folder_of(first).to_owned()) {
+            clear_abandoned(storage.as_ref());
+        }
+        storage.apply(changes.collect())?;
         for (_, position, made) in signed {
             // Only what is read back counts as written.
             let found = sidecar::read(storage.as_ref(), &made.name);

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -14,7 +15,7 @@ use rustix::process::{Pid, getpid, test_kill_process};
 
 use super::local::io_error;
 use super::moves;
-use super::{Change, LocalStorage, StorageError};
+use super::{Change, LocalStorage, Stat, StorageError};
 
 /// From this many files on, one `syncfs` costs less than a sync of each.
 const SYNC_TOGETHER: usize = 16;
@@ -376,6 +377,17 @@ pub(super) fn own_temporary() -> String {
 /// Whether a name is one that a batch gives its temporary files.
 pub fn is_own_temporary(name: &str) -> bool {
     name.starts_with(".sigindex-") && name.ends_with(".tmp")
+}
+
+/// How long a temporary file without a lock over it is taken for one in use, in nanoseconds: an hour.
+const IN_USE: i64 = 3_600_000_000_000;
+
+/// Whether a temporary file is left over, as far as one can tell who holds no lock: in another container, or on another
+/// machine, a process may live that has this one's number or none here.
+pub fn is_abandoned(name: &str, stat: &Stat) -> bool {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = i64::try_from(since_1970.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX);
+    is_left_over(name) && now.saturating_sub(stat.mtime) > IN_USE
 }
 
 /// Whether a temporary file is left over from a run that was killed: no other process of its number lives.

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 pub use batch::{is_left_over, is_own_temporary};
@@ -49,7 +50,19 @@ pub trait Storage: Sync {
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError>;
 }
 
-/// What takes away the temporary files in a folder that runs left which were killed.
+/// Takes away the temporary files in a channel's or a file's folder that runs left which were killed long ago, as far as
+/// that is possible. For whoever holds no lock.
+pub fn clear_abandoned(storage: &dyn Storage) {
+    for change in leftovers(storage, "").unwrap_or_default() {
+        let found = storage.stat(change.path()).ok().flatten();
+        if found.is_some_and(|stat| batch::is_abandoned(change.path(), &stat)) {
+            // It is in nobody's way.
+            let _ = storage.apply(vec![change]);
+        }
+    }
+}
+
+/// What takes away the temporary files in a folder that runs left which were killed. For whoever holds the lock.
 ///
 /// # Errors
 /// When the folder can't be listed; one that is not there has none.
@@ -273,11 +286,16 @@ fn remedy(cause: &io::Error) -> &'static str {
         io::ErrorKind::FileTooLarge => {
             "; raise the limit on the size of files (ulimit -f), or write to another file system"
         }
+        io::ErrorKind::IsADirectory => "; a folder has that name: move it away",
         io::ErrorKind::NotADirectory => {
             "; something else has that name: move it away, or name a folder"
         }
         io::ErrorKind::NotFound => "; look whether the path is right",
-        _ => "",
+        _ => match cause.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::MFILE | Errno::NFILE) => "; raise the limit on open files (ulimit -n)",
+            Some(Errno::IO) => "; look whether the disk is sound",
+            _ => "",
+        },
     }
 }
 
@@ -521,10 +539,19 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let storage = LocalStorage::open(root.path()).unwrap();
         let path = root.path().join("key");
-        // No process has the number 0; one that lives keeps its file.
+        // No process has the number 0; one that lives keeps its file, and so may one of another machine.
         let (dead, alive) = (".sigindex-0-1-0.tmp", ".sigindex-1-1-0.tmp");
-        std::fs::write(root.path().join(dead), "half").unwrap();
-        std::fs::write(root.path().join(alive), "half").unwrap();
+        let young = ".sigindex-0-1-1.tmp";
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7_200);
+        for (name, is_old) in [(dead, true), (alive, true), (young, false)] {
+            let file = std::fs::File::create(root.path().join(name)).unwrap();
+            if is_old {
+                file.set_modified(long_ago).unwrap();
+            }
+        }
+        // What nobody can take away is in nobody's way.
+        let folder = ".sigindex-0-1-2.tmp";
+        std::fs::create_dir(root.path().join(folder)).unwrap();
         create_whole(&path, 0o600, b"first").unwrap();
         let again = create_whole(&path, 0o600, b"second").unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
@@ -536,12 +563,19 @@ mod tests {
             .map(|it| it.name)
             .collect();
         names.sort();
-        assert_eq!(names, [alive, "key"]);
-        assert!(leftovers(&storage, "").unwrap().is_empty());
+        assert_eq!(names, [young, folder, alive, "key"]);
         assert!(leftovers(&storage, "absent").unwrap().is_empty());
-        std::fs::write(root.path().join(dead), "half").unwrap();
-        let path = dead.to_owned();
+        let path = young.to_owned();
         assert_eq!(leftovers(&storage, "").unwrap(), [Change::Remove { path }]);
+        clear_abandoned(&storage);
+        let file = std::fs::File::options()
+            .write(true)
+            .open(root.path().join(young));
+        let file = file.unwrap();
+        file.set_modified(long_ago).unwrap();
+        clear_abandoned(&storage);
+        assert!(leftovers(&storage, "").unwrap().is_empty());
+        assert_eq!(storage.list("").unwrap().len(), 3);
     }
 
     #[test]

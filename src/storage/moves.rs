@@ -11,10 +11,11 @@ use std::path::Path;
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::batch::{is_left_over, own_temporary};
+use super::Stat;
+use super::batch::{is_abandoned, own_temporary};
 
 /// Puts a file of this mode in a place where none stands: whole and synced, or not at all. Its folder has to be synced
-/// thereafter. What is left there of a run that was killed goes.
+/// thereafter. What is left there of a run that was killed long ago goes.
 ///
 /// # Errors
 /// Of kind [`io::ErrorKind::AlreadyExists`] where something stands there.
@@ -26,15 +27,7 @@ pub fn create_whole(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or(io::ErrorKind::InvalidInput)?;
     let handle = OwnedFd::from(File::open(folder)?);
-    for entry in std::fs::read_dir(folder)? {
-        if let Some(left) = entry?
-            .file_name()
-            .to_str()
-            .filter(|name| is_left_over(name))
-        {
-            remove(&handle, left)?;
-        }
-    }
+    clear_abandoned(folder, &handle);
     let temporary = own_temporary();
     let mut options = OpenOptions::new();
     let options = options.write(true).create_new(true).mode(mode);
@@ -52,26 +45,43 @@ pub fn create_whole(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Takes away what runs left that were killed long ago, as far as that is possible: whoever holds no lock can't tell a
+/// run of another machine from a dead one.
+fn clear_abandoned(folder: &Path, handle: &OwnedFd) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let found = entry.metadata().ok().filter(std::fs::Metadata::is_file);
+        if found.is_some_and(|found| is_abandoned(&name, &Stat::of(&found))) {
+            let _ = remove(handle, &name);
+        }
+    }
+}
+
 /// Whether there is nothing of a name.
 fn is_gone(folder: &OwnedFd, name: &str) -> bool {
     let found = sys::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
     matches!(found, Err(Errno::NOENT))
 }
 
+/// What a file is, whatever its name: its device and its inode.
+fn identity(folder: &OwnedFd, name: &str) -> Result<(u64, u64), Errno> {
+    let found = sys::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok((found.st_dev, found.st_ino))
+}
+
 /// Whether two names are of one file.
 fn is_same(folder: &OwnedFd, one: &str, other: &str) -> bool {
-    let find = |name: &str| sys::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
-    match (find(one), find(other)) {
-        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
-        _ => false,
-    }
+    identity(folder, one).is_ok_and(|one| identity(folder, other) == Ok(one))
 }
 
 /// Puts a temporary file of ours in a place, whatever stands there.
 pub(super) fn replace(folder: &OwnedFd, temporary: &str, name: &str) -> Result<(), Errno> {
+    let ours = identity(folder, temporary)?;
     match sys::renameat(folder, temporary, folder, name) {
-        // Nobody else takes it away: it is where it should be, whatever was said.
-        Err(_) if is_gone(folder, temporary) && !is_gone(folder, name) => Ok(()),
+        // It is where it should be, whatever was said.
+        Err(_) if is_gone(folder, temporary) && identity(folder, name) == Ok(ours) => Ok(()),
         done => done,
     }
 }
@@ -148,9 +158,12 @@ fn copy(folder: &OwnedFd, name: &str, to_folder: &OwnedFd, to: &str) -> io::Resu
 
 /// Puts a temporary file of ours where nothing may stand; false where something does.
 pub(super) fn create(folder: &OwnedFd, temporary: &str, name: &str) -> Result<bool, Errno> {
+    let ours = identity(folder, temporary)?;
     match sys::renameat_with(folder, temporary, folder, name, RenameFlags::NOREPLACE) {
         Ok(()) => return Ok(true),
-        Err(_) if is_gone(folder, temporary) && !is_gone(folder, name) => return Ok(true),
+        Err(_) if is_gone(folder, temporary) && identity(folder, name) == Ok(ours) => {
+            return Ok(true);
+        }
         Err(Errno::EXIST) => return Ok(false),
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
         Err(error) => return Err(error),
@@ -165,5 +178,24 @@ pub(super) fn create(folder: &OwnedFd, temporary: &str, name: &str) -> Result<bo
             remove(folder, temporary)?;
             Ok(true)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_took_away_was_not_put_in_place() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = OwnedFd::from(File::open(scratch.path()).unwrap());
+        std::fs::write(scratch.path().join("name"), "another's").unwrap();
+        assert_eq!(replace(&folder, "gone", "name"), Err(Errno::NOENT));
+        assert_eq!(create(&folder, "gone", "name"), Err(Errno::NOENT));
+        std::fs::write(scratch.path().join("ours"), "ours").unwrap();
+        assert_eq!(create(&folder, "ours", "name"), Ok(false));
+        assert_eq!(replace(&folder, "ours", "name"), Ok(()));
+        assert_eq!(std::fs::read(scratch.path().join("name")).unwrap(), b"ours");
     }
 }
