@@ -114,12 +114,13 @@ impl Memory {
     /// [`TufError::Memory`] where that can't be written.
     pub fn keep(self, pinned: Option<&[Fingerprint]>) -> Result<(), TufError> {
         let fail = |cause: io::Error| TufError::memory(&self.folder, &cause);
+        // Other pins without the root that they are for would vouch for the root that stands there.
+        if self.is_torn(FILES[0]) {
+            return Ok(());
+        }
         for name in FILES.iter().chain([&TIME]) {
             let (from, to) = (self.copy.path().join(name), self.folder.join(name));
-            // Where the disk was full, half a file was left.
-            if let Ok(bytes) = fs::read(&from)
-                && serde_json::from_slice::<Value>(&bytes).is_err()
-            {
+            if self.is_torn(name) {
                 continue;
             }
             match File::open(&from).and_then(|file| file.sync_all()) {
@@ -140,6 +141,12 @@ impl Memory {
         }
         let folder = File::open(&self.folder).and_then(|folder| Ok(sync_folder(&folder)?));
         folder.map_err(fail)
+    }
+
+    /// Whether there is half a file in the copy, as where the disk was full.
+    fn is_torn(&self, name: &str) -> bool {
+        let found = fs::read(self.copy.path().join(name));
+        found.is_ok_and(|bytes| serde_json::from_slice::<Value>(&bytes).is_err())
     }
 }
 
@@ -196,5 +203,23 @@ mod tests {
         assert_eq!(load("{\"b\":").unwrap(), "{\"a\":1}");
         assert_eq!(load("").unwrap(), "{\"a\":1}");
         assert_eq!(load("{\"b\":1}").unwrap(), "{\"b\":1}");
+    }
+
+    #[test]
+    fn half_a_root_changes_nothing_that_is_remembered() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("memory");
+        let keep = |root: &str, pin: &str| {
+            let memory = Memory::open(&folder).unwrap();
+            fs::write(memory.copy().join(FILES[0]), root).unwrap();
+            memory
+                .keep(Some(&[Fingerprint::parse(&pin.repeat(64)).unwrap()]))
+                .unwrap();
+            let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+            (read(FILES[0]), read(PINS))
+        };
+        let first = keep("{\"a\":1}", "1");
+        assert_eq!(keep("{\"b\":", "2"), first);
+        assert_ne!(keep("{\"b\":1}", "2"), first);
     }
 }
