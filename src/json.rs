@@ -109,17 +109,21 @@ pub fn parse_small(bytes: &[u8]) -> Result<Json, JsonError> {
 /// # Errors
 /// As [`parse`], and when its values would take more than so many bytes of memory, about.
 pub fn parse_within(bytes: &[u8], memory: u64) -> Result<Json, JsonError> {
+    if weight(bytes) > memory {
+        return Err(JsonError::TooLarge(memory));
+    }
+    parse(bytes)
+}
+
+/// How many bytes of memory a document's values take, about, its text aside.
+pub fn weight(bytes: &[u8]) -> u64 {
     let weight = |byte: &u8| match byte {
         b'{' => OBJECT_BYTES,
         b',' | b'[' => VALUE_BYTES,
         _ => 0,
     };
     // Those within texts are counted too, which hurts nobody.
-    let needed: u64 = bytes.iter().map(weight).sum();
-    if needed > memory {
-        return Err(JsonError::TooLarge(memory));
-    }
-    parse(bytes)
+    bytes.iter().map(weight).sum()
 }
 
 /// Each level is cut into the texts of its members first: serde_json would turn a big integer into a

@@ -33,7 +33,8 @@ pub enum Rank {
     Retired,
 }
 
-/// Ranks of which none names what is of another.
+/// Ranks that may be put in place in any order, as far as a loss of power goes: signed metadata and what it names are of
+/// one, because nothing leads to either before the timestamp does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
     /// Files that others name.

@@ -24,6 +24,9 @@ const MAX_MEMORY: u64 = 1 << 30;
 /// The least bytes that a record takes in an index, on average: its SHA-256 alone takes more.
 const RECORD_BYTES: usize = 64;
 
+/// The most extensions that the third revision may have records of.
+const MAX_EXTENSIONS: usize = 100;
+
 /// This many records may be shorter.
 const FEW_RECORDS: usize = 1_000;
 
@@ -64,7 +67,7 @@ struct Text<'a> {
     packages_conda: Records<'a>,
     /// Records by extension and file name without it (CEP 48).
     #[serde(borrow, default)]
-    v3: HashMap<String, Records<'a>>,
+    v3: Extensions<'a>,
     #[serde(borrow, default)]
     signatures: Option<&'a RawValue>,
 }
@@ -98,6 +101,56 @@ impl<'de: 'a, 'a> Deserialize<'de> for Records<'a> {
             }
         }
         deserializer.deserialize_map(Collect)
+    }
+}
+
+/// Records by extension, of which there are few.
+#[derive(Default)]
+struct Extensions<'a>(Vec<(String, Records<'a>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Extensions<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Extensions<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut extensions = Vec::new();
+                while let Some(extension) = map.next_entry()? {
+                    extensions.push(extension);
+                    if extensions.len() > MAX_EXTENSIONS {
+                        return Err(A::Error::custom("it has more extensions than there are"));
+                    }
+                }
+                Ok(Extensions(extensions))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// How much memory the values of other tools may still take.
+struct Budget(u64);
+
+impl Budget {
+    /// Such a value.
+    ///
+    /// # Errors
+    /// When it would take more than is left: it would be lost silently otherwise.
+    fn value(&mut self, raw: &RawValue) -> Result<Option<Json>, serde_json::Error> {
+        let text = raw.get().as_bytes();
+        let left = self.0.checked_sub(json::weight(text));
+        self.0 = left.ok_or_else(|| {
+            let most = MAX_MEMORY >> 20;
+            serde_json::Error::custom(format!(
+                "the signatures that other tools put into it would take more than {most} MiB of memory"
+            ))
+        })?;
+        Ok(json::parse(text).ok())
     }
 }
 
@@ -214,8 +267,9 @@ impl<'a> Published<'a> {
             signing_keys: info.signing_keys(),
             ..Published::default()
         };
+        let mut budget = Budget(MAX_MEMORY);
         for (name, text) in records {
-            let record = PublishedRecord::glance(Cow::Owned(text)).map_err(fail)?;
+            let record = PublishedRecord::glance(Cow::Owned(text), &mut budget).map_err(fail)?;
             published.add(name, record);
         }
         Ok(published)
@@ -231,15 +285,15 @@ impl<'a> Published<'a> {
             cause,
         };
         let text: Text<'a> = object(text).map_err(fail)?;
-        let third = text.v3.into_iter().flat_map(|(extension, records)| {
+        let third = text.v3.0.into_iter().flat_map(|(extension, records)| {
             let named = move |stem| format!("{stem}.{extension}");
             let records = records.0.into_iter();
             records.map(move |(stem, raw)| (named(stem), raw))
         });
         let records = text.packages.0.into_iter().chain(text.packages_conda.0);
-        let signatures = text
-            .signatures
-            .and_then(|raw| json::parse_within(raw.get().as_bytes(), MAX_MEMORY).ok());
+        let mut budget = Budget(MAX_MEMORY);
+        let signatures = text.signatures.map(|raw| budget.value(raw)).transpose();
+        let signatures = signatures.map_err(fail)?.flatten();
         let mut published = Published {
             by_sigindex: text.info.is_ours(),
             signing_keys: text.info.signing_keys(),
@@ -250,7 +304,8 @@ impl<'a> Published<'a> {
             },
         };
         for (name, raw) in records.chain(third) {
-            let record = PublishedRecord::glance(Cow::Borrowed(raw.get())).map_err(fail)?;
+            let record =
+                PublishedRecord::glance(Cow::Borrowed(raw.get()), &mut budget).map_err(fail)?;
             published.add(name, record);
         }
         Ok(published)
@@ -258,21 +313,25 @@ impl<'a> Published<'a> {
 }
 
 impl<'a> PublishedRecord<'a> {
-    fn glance(text: Cow<'a, str>) -> Result<PublishedRecord<'a>, serde_json::Error> {
+    fn glance(
+        text: Cow<'a, str>,
+        budget: &mut Budget,
+    ) -> Result<PublishedRecord<'a>, serde_json::Error> {
         let glance: Glance<'_> = object(text.as_bytes())?;
-        let carried = CARRIED
+        let found = CARRIED
             .into_iter()
             .zip([glance.signatures, glance.attestations_sha256]);
-        let carried = carried.filter_map(|(key, raw)| {
-            let value = json::parse_small(raw?.get().as_bytes()).ok()?;
-            Some((key.to_owned(), value))
-        });
+        let mut carried = Object::new();
+        for (key, raw) in found {
+            let value = raw.map(|raw| budget.value(raw)).transpose()?.flatten();
+            carried.extend(value.map(|value| (key.to_owned(), value)));
+        }
         Ok(PublishedRecord {
             sha256: text_of(glance.sha256).and_then(|text| unhex(&text)),
             indexed_timestamp: glance
                 .indexed_timestamp
                 .and_then(|raw| raw.get().parse().ok()),
-            carried: carried.collect(),
+            carried,
             text,
         })
     }
@@ -317,6 +376,25 @@ mod tests {
         assert_eq!(published.records["b.conda"].sha256, None);
         assert!(published.signatures.contains_key("a.tar.bz2"));
         assert!(!Published::parse("x", b"{}").unwrap().by_sigindex);
+    }
+
+    #[test]
+    fn what_would_fill_the_memory_is_an_error_and_not_lost_silently() {
+        // Each is borne by itself.
+        let signatures = format!("[{}0]", "{},".repeat(700_000));
+        let one = format!("{{\"signatures\":{signatures}}}");
+        let index = |packages: &str| format!("{{\"packages\":{{{packages}}}}}");
+        let sound = index(&format!("\"a-1-0.tar.bz2\":{one}"));
+        assert!(Published::parse("x", sound.as_bytes()).is_ok());
+        let both = index(&format!("\"a-1-0.tar.bz2\":{one},\"b-1-0.tar.bz2\":{one}"));
+        let said = Published::parse("x", both.as_bytes()).unwrap_err();
+        assert!(said.to_string().contains("of memory"), "{said}");
+        let of = |count: usize| -> String {
+            let named: Vec<_> = (0..count).map(|at| format!("\"{at}\":{{}}")).collect();
+            format!("{{\"v3\":{{{}}}}}", named.join(","))
+        };
+        assert!(Published::parse("x", of(100).as_bytes()).is_ok());
+        assert!(Published::parse("x", of(101).as_bytes()).is_err());
     }
 
     #[test]
@@ -440,7 +518,8 @@ mod tests {
         let a = &published.records["a"];
         assert!(!published.by_sigindex && published.signing_keys.is_empty());
         assert_eq!((a.sha256, a.indexed_timestamp), (None, None));
-        assert!(a.carried.is_empty());
+        // Nothing that may be a signature is lost.
+        assert!(a.carried.contains_key("signatures"));
     }
 
     #[test]

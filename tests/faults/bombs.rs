@@ -248,7 +248,7 @@ fn indexes() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
                 short_member,
                 "}}",
             ),
-            None,
+            Some("of memory"),
         ),
         (
             "deep",
