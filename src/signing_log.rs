@@ -2,11 +2,11 @@
 //! the line's form; must not know why something was signed.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Access;
+use rustix::fs::{Access, OFlags, fcntl_setfl};
 
 use crate::error::Error;
 use crate::json::{Json, Object};
@@ -39,7 +39,13 @@ impl SigningLog {
             .append(true)
             .create(true)
             .mode(0o600)
+            // A pipe that nobody reads is an error, and not waited for.
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(path)
+            .and_then(|file| {
+                fcntl_setfl(&file, OFlags::APPEND)?;
+                Ok(file)
+            })
             .and_then(|mut file| {
                 if is_cut_off(path) {
                     file.write_all(b"\n")?;
@@ -93,7 +99,18 @@ impl SigningLog {
         }
         self.file
             .write_all(lines.as_bytes())
-            .and_then(|()| self.file.sync_data())
+            .and_then(|()| match self.file.sync_data() {
+                // A pipe has nothing to sync.
+                Err(cause)
+                    if matches!(
+                        cause.kind(),
+                        ErrorKind::InvalidInput | ErrorKind::Unsupported
+                    ) =>
+                {
+                    Ok(())
+                }
+                synced => synced,
+            })
             .map_err(|cause| Error::File {
                 path: self.path.display().to_string(),
                 operation: "append to the signing log",

@@ -246,3 +246,25 @@ fn a_limit_on_the_size_of_files_is_an_error_and_no_death() {
     }
     scene.index(&[]).exits(0).counts("added", 1);
 }
+
+#[test]
+fn a_signing_log_that_is_a_pipe_is_written_to_whoever_reads_and_never_waited_for() {
+    let scene = Scene::of_three();
+    let pipe = scene.path("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let flags = ["--signing-log", "pipe"];
+    scene
+        .index(&flags)
+        .exits(1)
+        .says("signing log")
+        .says("pipe");
+    let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
+    // The reader may not have opened it yet.
+    let read = (0..200).find(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        scene.index(&flags).status() == Some(0)
+    });
+    assert!(read.is_some());
+    assert_eq!(reader.join().unwrap().lines().count(), 3);
+}
