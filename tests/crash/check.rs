@@ -96,6 +96,22 @@ pub fn differ(found: &State, wanted: &State) -> Option<String> {
     (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
+/// What is neither as it was nor as it is to be, file by file, in words.
+pub fn neither(found: &State, before: &State, after: &State) -> Option<String> {
+    let paths = found.keys().chain(before.keys()).chain(after.keys());
+    let paths: BTreeSet<&String> = paths.collect();
+    let is_mixed = |path: &&&String| {
+        let now = found.get(**path);
+        now != before.get(**path) && now != after.get(**path)
+    };
+    let mixed: Vec<&str> = paths
+        .iter()
+        .filter(is_mixed)
+        .map(|path| path.as_str())
+        .collect();
+    (!mixed.is_empty()).then(|| format!("neither old nor new: {}", mixed.join(", ")))
+}
+
 /// What clients may expect at any moment.
 pub fn readable(scenario: &Scenario, scene: &Scene) -> Result<(), String> {
     let keys = Keys::of(&scene.key_path(""));
@@ -266,4 +282,16 @@ pub fn left_over(scene: &Scene) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Takes away a cache that was put aside.
+pub fn remove_cache_put_aside(scene: &Scene) {
+    for entry in walkdir::WalkDir::new(scene.path("cache"))
+        .into_iter()
+        .flatten()
+    {
+        if entry.file_name().to_string_lossy().ends_with(".broken") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
 }

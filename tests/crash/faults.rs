@@ -222,6 +222,10 @@ pub fn try_one(
     };
     after(scenario, scene, known, &run, fault).map_err(said)?;
     check::readable(scenario, scene).map_err(said)?;
+    // A cache that can't be read is put aside, and said to be; one whose run was killed never is.
+    if run.stdout.contains("is put aside") && matches!(fault, Fault::Fails(_)) {
+        check::remove_cache_put_aside(scene);
+    }
     heal(scenario, scene, known).map_err(said)
 }
 
@@ -245,6 +249,11 @@ fn after(
     let found = check::state(scenario, scene);
     match run.end {
         End::Hang => Err("it hung".to_owned()),
+        End::Signal if scenario.indexes() => {
+            let [found, before, after] =
+                [&found, &known.before, &known.after].map(check::published);
+            check::neither(&found, &before, &after).map_or(Ok(()), Err)
+        }
         End::Signal => Ok(()),
         End::Exit(0) => match check::differ(&found, &known.after) {
             None => Ok(()),

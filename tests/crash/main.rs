@@ -3,7 +3,8 @@
 //! heals, and leaves what a run without faults leaves.
 //!
 //! `cargo test --test crash` tries a sample: every scenario, and every fault of every call at least once. The seed is
-//! printed; `SIGINDEX_SEED=N` repeats it. The long form tries every fault of every point of every scenario:
+//! printed; `SIGINDEX_SEED=N` repeats it. The long form tries every point of every scenario: a kill at each call that changes
+//! something, and at each call one error, by turns, which the seed turns:
 //!
 //!     SIGINDEX_POINTS=all cargo test --release --test crash -- --nocapture
 //!
