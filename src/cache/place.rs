@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 use super::CacheError;
+use crate::keys::is_foreign;
 
 /// Makes the folder and the file with their modes, in the calls that create them, and looks at those
 /// that are there already.
@@ -66,11 +67,6 @@ pub(super) fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), Cach
     Ok(())
 }
 
-/// Whether a file's owner is neither the user that asks nor root.
-fn is_foreign(owner: u32, user: u32) -> bool {
-    owner != user && owner != 0
-}
-
 /// Puts a useless cache aside, as `….broken`: what was named with `--cache` may be no cache at all.
 pub(super) fn put_aside(path: &Path) -> Result<(), CacheError> {
     let fail = |cause| CacheError::Open {
@@ -97,19 +93,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::os::unix::fs::{PermissionsExt as _, chown};
-
-    #[test]
-    fn a_file_is_ones_own_or_roots() {
-        for (owner, user, foreign) in [
-            (0, 0, false),
-            (7, 7, false),
-            (0, 7, false),
-            (7, 0, true),
-            (8, 7, true),
-        ] {
-            assert_eq!(is_foreign(owner, user), foreign, "{owner} {user}");
-        }
-    }
 
     #[test]
     fn who_may_write_the_cache_is_looked_at_before_it_is_used() {

@@ -206,7 +206,7 @@ impl PublicKey {
 }
 
 /// Whether a file's owner is neither the user that asks nor root, and so decides what is in it unasked.
-pub(super) fn is_foreign(owner: u32, user: u32) -> bool {
+pub(crate) fn is_foreign(owner: u32, user: u32) -> bool {
     owner != user && owner != 0
 }
 

@@ -24,6 +24,7 @@ pub use admit::{Added, Halves, Removed};
 pub use error::KeyError;
 pub use fault::{PrivateKeyFault, PublicKeyFault};
 pub use folder::KeysDir;
+pub(crate) use folder::is_foreign;
 pub use keyring::Keyring;
 pub use name::{Fingerprint, KeyName, KeySize, WeakSizes};
 pub use pem::PemFault;
