@@ -142,7 +142,9 @@ fn sign_one(
     folders: &Folders,
     tools: &Tools<'_>,
 ) -> Result<(Outcome, Option<Made>), Error> {
-    if file.extension().is_some_and(|extension| extension == "sig") {
+    // One that is not there is an error like any other file's.
+    let is_signature = file.extension().is_some_and(|extension| extension == "sig");
+    if is_signature && file.symlink_metadata().is_ok() {
         return Ok((Outcome::Skipped, None));
     }
     let failed = |why: String| match file.is_dir() {

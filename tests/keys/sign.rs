@@ -24,6 +24,14 @@ fn sign_keeps_what_is_valid_and_overwrites_another_only_by_force() {
 }
 
 #[test]
+fn a_signature_is_skipped_and_one_that_is_not_there_is_an_error() {
+    let scene = signed();
+    scene.run(&["sign", "data.sig"]).exits(0).says("SKIPPED");
+    let run = scene.run(&["sign", "missing.sig"]).exits(1);
+    run.says("missing.sig").never_says("SKIPPED");
+}
+
+#[test]
 fn force_takes_the_chosen_key_in_the_place_of_another() {
     let scene = signed();
     scene.give_key("other");
