@@ -1,6 +1,7 @@
 //! What earlier runs learnt of a channel's packages. Owns the [`Cache`] seam and what is remembered;
 //! must not know how freshness is judged or what is published.
 
+mod claims;
 mod place;
 mod row;
 mod sqlite;
@@ -15,6 +16,7 @@ use crate::keys::{Fingerprint, KeyName};
 use crate::record::Record;
 use crate::storage::Stat;
 
+pub use claims::{Claimed, Claims, PackageName, Unread};
 pub use sqlite::SqliteCache;
 
 /// A memory of packages. Losing it costs time, never correctness.
@@ -44,6 +46,11 @@ pub trait Cache: Send {
     /// # Errors
     /// When the memory can't be read or written.
     fn ledger(&mut self, next: Option<&str>) -> Result<Option<String>, CacheError>;
+
+    /// The agreement among workers that share this memory, where it keeps one.
+    fn claims(&mut self) -> Option<&mut dyn Claims> {
+        None
+    }
 }
 
 /// What is remembered of a subdir's packages, by file name.
