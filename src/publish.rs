@@ -3,13 +3,12 @@
 
 pub mod signed;
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::repodata::{Content, HEAD_BYTES, IndexFile, Rank};
-use crate::storage::{Change, Links, Stat, Storage, StorageError};
+use crate::storage::{Change, Links, OpenFile, Stat, Storage, StorageError};
 
 /// The bytes that are compared at once.
 const CHUNK: usize = 1 << 18;
@@ -126,7 +125,7 @@ fn standing(storage: &dyn Storage, wanted: &IndexFile) -> Result<Standing, Error
 
 /// The bytes of a file that holds the content that is wanted. One that can't be right by its size, or by what a twin
 /// says of itself at its beginning, is not read any further.
-fn held(mut file: File, size: u64, wanted: &Content) -> io::Result<Option<Arc<Vec<u8>>>> {
+fn held(mut file: OpenFile, size: u64, wanted: &Content) -> io::Result<Option<Arc<Vec<u8>>>> {
     let mut bytes = Vec::new();
     if let Content::Twin(..) = wanted {
         let head = u64::try_from(HEAD_BYTES).unwrap_or_default();
@@ -143,11 +142,11 @@ fn held(mut file: File, size: u64, wanted: &Content) -> io::Result<Option<Arc<Ve
 }
 
 /// Whether a file has exactly these bytes; it is never in memory as a whole.
-fn is_same(file: File, expected: &[u8]) -> io::Result<bool> {
+fn is_same(mut file: OpenFile, expected: &[u8]) -> io::Result<bool> {
     let mut rest = expected;
     let mut chunk = vec![0; CHUNK.min(expected.len().saturating_add(1))];
     loop {
-        let count = (&file).read(&mut chunk)?;
+        let count = file.read(&mut chunk)?;
         if count == 0 {
             return Ok(rest.is_empty());
         }

@@ -2,7 +2,6 @@
 //! sign, log, write. Knows nothing of channels.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -190,16 +189,13 @@ fn digest(
         cancelled: tools.cancelled,
         progress: &|count| tools.progress.bytes(count),
     };
-    let open = match storage.open(name, Links::Follow) {
+    let mut open = match storage.open(name, Links::Follow) {
         Ok((open, _)) => open,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    if reads_as_metadata(&open) {
+    if reads_as_metadata(&mut open) {
         let why = "is metadata of a signed index (TUF), and its signature could be passed off as that of an index; `sigindex trust` signs those, with keys of their own";
         return Ok(Err(why.to_owned()));
-    }
-    if let Err(cause) = (&open).rewind() {
-        return Ok(Err(format!("can't be read: {cause}")));
     }
     match package::digest(&open, &options) {
         Ok(digests) => Ok(Ok(digests.sha256)),

@@ -153,7 +153,7 @@ fn bears_its_name(content: &Content, subdir: &str, file: &str) -> Checked<()> {
         progress: &|_| {},
     };
     let read = match &content.place {
-        Place::File(open) => package::read(open, file, &options),
+        Place::File(open) => package::read(open.as_ref(), file, &options),
         Place::Memory(bytes) => package::read_bytes(bytes, file, &options),
     };
     let package =

@@ -1,7 +1,6 @@
 //! The one reading of packages: bytes, digests and metadata, each from one open file that holds still, some of them
 //! together. Owns invariant 1; must not know of signatures, nor of what was published.
 
-use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use super::Freshness;
@@ -12,7 +11,7 @@ use crate::channel::PackageFile;
 use crate::details::{Details, Sources};
 use crate::package::{self, Beside, Documents, Named, Package, PackageError, ReadOptions};
 use crate::record::{Record, hex};
-use crate::storage::{Links, Stat};
+use crate::storage::{Links, OpenFile, Stat};
 
 /// Within this time two changes of a file can carry the same time stamp (a kernel's tick, at most 10 ms).
 pub(super) const TICK: Duration = Duration::from_millis(20);
@@ -35,7 +34,7 @@ pub(super) type Reading = Result<(Stat, Facts, Vec<String>), Unread>;
 struct Opened<'f> {
     file: &'f PackageFile,
     path: String,
-    open: File,
+    open: OpenFile,
     stat: Stat,
 }
 
@@ -118,15 +117,15 @@ impl Examiner<'_> {
 
     /// Makes sure that the file that was read is whole and still the one of that name. Where it changed
     /// a moment ago, a further change could carry the same time, so the moment is let pass.
-    fn hold_still(&self, path: &str, open: &File, before: &Stat) -> Result<(), Unread> {
+    fn hold_still(&self, path: &str, open: &OpenFile, before: &Stat) -> Result<(), Unread> {
         let unsteady = |what: &str| Unread::Refused(Refusal::Unsteady(what.to_owned()));
         if self.config.freshness == Freshness::Full && changed_just_now(before) {
             std::thread::sleep(TICK);
         }
         let after = open
-            .metadata()
+            .stat()
             .map_err(|_| unsteady("it could not be looked at after reading"))?;
-        if Stat::of(&after) != *before {
+        if after != *before {
             return Err(unsteady("it changed while it was read"));
         }
         match self.places.source.stat(path) {

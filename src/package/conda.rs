@@ -8,9 +8,10 @@ use crc32fast::Hasher as Crc32;
 use super::documents::Collected;
 use super::error::show;
 use super::info::{Look, Part, Search, decoded_cap};
-use super::source::{ReadAt, Source};
+use super::source::Source;
 use super::zip::{self, ZipMember};
 use super::{Note, PackageError};
+use crate::storage::ReadAt;
 
 /// The largest zstd window, as a power of two: 128 MiB, zstd's own default and so what clients accept; level 22
 /// needs it. As much of it is used as data is decoded.

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use super::error::show;
 use super::info::{Capped, DECODED_CHUNK, Look, Name, Part, Search, decoded_cap};
 use super::members::{Member, Members};
-use super::source::{ReadAt, Source};
+use super::source::Source;
 use super::tar_bz2::{Streams, bytes_behind};
 use super::{Digests, Format, PackageError, ReadOptions, conda, regular_size, sniff, zip};
+use crate::storage::{HasSize, ReadAt};
 
 /// How large the files may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct FileCaps {
 /// [`PackageError`] as of [`super::read`], `info/index.json` aside, and when one of the files stands twice, is no
 /// regular file, is spelt with `..` or as an absolute path, or is too large.
 pub fn files(
-    file: &File,
+    file: &(impl HasSize + ?Sized),
     file_name: &str,
     wanted: &dyn Fn(&str) -> bool,
     caps: FileCaps,

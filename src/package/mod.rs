@@ -23,15 +23,16 @@ mod zip;
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::File;
 use std::sync::atomic::AtomicBool;
 
 pub use digest::{Digests, Hasher};
 pub use documents::Documents;
 pub use error::PackageError;
 pub use files::{FileCaps, files};
-use source::{ReadAt, Source};
+use source::Source;
 pub use together::{Beside, Elsewhere, Here};
+
+use crate::storage::{HasSize, ReadAt};
 
 /// The two archive formats of CEP 35.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -165,7 +166,7 @@ impl fmt::Debug for ReadOptions<'_> {
 /// [`PackageError`] when the archive breaks a rule of CEP 35 or of safe archives, when it can not be read, when it
 /// yields fewer or more bytes than it had at the start, or when the run was cancelled.
 pub fn read(
-    file: &File,
+    file: &(impl HasSize + ?Sized),
     file_name: &str,
     options: &ReadOptions<'_>,
 ) -> Result<Package, PackageError> {
@@ -174,9 +175,9 @@ pub fn read(
 
 /// A file to be read, and its name.
 #[derive(Debug, Clone, Copy)]
-pub struct Named<'a> {
+pub struct Named<'a, F> {
     /// The open file.
-    pub file: &'a File,
+    pub file: &'a F,
     /// Its name, which tells the format.
     pub name: &'a str,
 }
@@ -191,8 +192,8 @@ const HELD: usize = 1 << 20;
 ///
 /// # Errors
 /// As [`read`], for each package.
-pub fn read_together(
-    files: &[Named<'_>],
+pub fn read_together<F: HasSize>(
+    files: &[Named<'_, F>],
     options: &ReadOptions<'_>,
     beside: &Beside,
 ) -> Vec<Result<Package, PackageError>> {
@@ -226,16 +227,16 @@ pub fn read_bytes(
 ///
 /// # Errors
 /// [`PackageError`] when the file can not be read, changes meanwhile, or the run was cancelled.
-pub fn digest(file: &File, options: &ReadOptions<'_>) -> Result<Digests, PackageError> {
+pub fn digest(
+    file: &(impl HasSize + ?Sized),
+    options: &ReadOptions<'_>,
+) -> Result<Digests, PackageError> {
     Source::streaming(file, regular_size(file)?, options).finish()
 }
 
-fn regular_size(file: &File) -> Result<u64, PackageError> {
-    let metadata = file.metadata().map_err(PackageError::Stat)?;
-    if !metadata.is_file() {
-        return Err(PackageError::NotAFile);
-    }
-    Ok(metadata.len())
+fn regular_size(file: &(impl HasSize + ?Sized)) -> Result<u64, PackageError> {
+    let size = file.size().map_err(PackageError::Stat)?;
+    size.ok_or(PackageError::NotAFile)
 }
 
 fn read_from<F: ReadAt + ?Sized>(

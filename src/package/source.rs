@@ -8,12 +8,12 @@
 //! and that end. Bytes reach the digests in the order of the file, each out of the memory that was looked into. So
 //! the second part can be done side by side for many files, which is where [`super::together`] gets its speed.
 
-use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::digest::{Digests, Hasher, Piece};
 use super::{PackageError, ReadOptions};
+use crate::storage::ReadAt;
 
 /// Files of up to this many bytes are held whole.
 const WHOLE: u64 = 1024 * 1024;
@@ -26,18 +26,6 @@ const FIRST: u64 = 16 * 1024;
 const TAIL: u64 = 128 * 1024;
 /// Kept ends begin at a multiple of this, so that digests, which take blocks of 64 bytes, get whole blocks before.
 const ALIGNMENT: u64 = 64;
-
-/// Reading at an offset, without a cursor that others could move.
-pub(super) trait ReadAt {
-    /// As `pread`: 0 at the end, fewer bytes than asked for at any time.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-}
-
-impl ReadAt for File {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(self, buffer, offset)
-    }
-}
 
 impl ReadAt for [u8] {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -7,8 +7,9 @@ use bzip2::bufread::BzDecoder;
 
 use super::documents::Collected;
 use super::info::{Part, Search, decoded_cap};
-use super::source::{ReadAt, Source};
+use super::source::Source;
 use super::{Note, PackageError};
+use crate::storage::ReadAt;
 
 const PART: &str = "in its bzip2 data";
 /// The 48 bits that stand before the checksum at the end of a stream (the digits of √π).

@@ -12,8 +12,8 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use super::source::ReadAt;
 use super::{Package, PackageError, ReadOptions, read_from};
+use crate::storage::ReadAt;
 
 pub(super) const INDEX: &[u8] = br#"{"name":"a","version":"1","build":"0"}"#;
 

@@ -9,6 +9,7 @@
     clippy::string_slice
 )]
 
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::testing::{
@@ -1062,7 +1063,7 @@ fn real_files_are_read_together_each_with_its_own_result() {
             let alone = super::read(one.file, one.name, options);
             assert_eq!(format!("{found:?}"), format!("{alone:?}"), "{}", one.name);
         }
-        assert!(read_together(&[], options, &beside).is_empty());
+        assert!(read_together::<File>(&[], options, &beside).is_empty());
         let shown = format!("{options:?}");
         assert!(shown.contains("check_archives: false"), "{shown}");
     });

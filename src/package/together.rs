@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use super::PackageError;
 use super::digest::{Digests, Lanes, Md5, Piece};
-use super::source::{ReadAt, Source};
+use super::source::Source;
+use crate::storage::ReadAt;
 
 /// Files with this much to read are worth a thread more.
 const WORTH_A_THREAD: u64 = 16 * 1024 * 1024;
@@ -109,7 +110,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::super::testing::{Counting, noise, with_options};
-    use super::super::{Hasher, ReadAt, ReadOptions};
+    use super::super::{Hasher, ReadOptions};
     use super::*;
 
     fn beside(elsewhere: Elsewhere<'_>, here: Here<'_>) -> bool {

@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 
 use super::batch::Batch;
 use super::moves;
-use super::{Change, Item, Kind, Links, Lock, LockMode, Stat, Storage, StorageError};
+use super::{Change, Item, Kind, Links, Lock, LockMode, OpenFile, Stat, Storage, StorageError};
 
 /// How often a path is looked up again while others rename folders.
 const MAX_RACES: usize = 64;
@@ -205,7 +205,7 @@ impl Storage for LocalStorage {
         self.open(path, Links::Follow).map(|(_, stat)| Some(stat))
     }
 
-    fn open(&self, path: &str, links: Links) -> Result<(File, Stat), StorageError> {
+    fn open(&self, path: &str, links: Links) -> Result<(OpenFile, Stat), StorageError> {
         let file = self.open_beneath(path, links)?;
         let found = file
             .metadata()
@@ -213,7 +213,7 @@ impl Storage for LocalStorage {
         if !found.is_file() {
             return Err(StorageError::NotAFile(self.shown(path)));
         }
-        Ok((file, Stat::of(&found)))
+        Ok((file.into(), Stat::of(&found)))
     }
 
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError> {

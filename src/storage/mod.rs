@@ -2,12 +2,12 @@
 //! and a batch of changes. Knows nothing of packages, records or index files.
 
 mod batch;
+mod file;
 mod local;
 mod lock;
 mod moves;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 pub use batch::{is_left_over, is_own_temporary};
+pub use file::{HasSize, OpenFile, ReadAt};
 pub use local::LocalStorage;
 pub use lock::{Lock, LockMode};
 pub use moves::{create_whole, sync_folder};
@@ -39,7 +40,7 @@ pub trait Storage: Sync {
     /// # Errors
     /// When it isn't there, is no regular file, leads out of the channel, or is a symbolic link and
     /// `links` says [`Links::Refuse`].
-    fn open(&self, path: &str, links: Links) -> Result<(File, Stat), StorageError>;
+    fn open(&self, path: &str, links: Links) -> Result<(OpenFile, Stat), StorageError>;
 
     /// Carries out a batch: all contents are written beside their places and synced, then put in place in
     /// order; then the folders are synced. Each file is the old one or the new one at any moment.
@@ -112,7 +113,7 @@ impl Storage for Nowhere {
         Ok(None)
     }
 
-    fn open(&self, path: &str, _links: Links) -> Result<(File, Stat), StorageError> {
+    fn open(&self, path: &str, _links: Links) -> Result<(OpenFile, Stat), StorageError> {
         Err(Nowhere::absent(path))
     }
 

@@ -16,7 +16,7 @@ use sigindex::progress::{Display, Progress};
 use sigindex::repodata::{Formats, Pins};
 use sigindex::report::Report;
 use sigindex::signature::local_signer;
-use sigindex::storage::{Change, Item, Links, LocalStorage, Stat, Storage, StorageError};
+use sigindex::storage::{Change, Item, Links, LocalStorage, OpenFile, Stat, Storage, StorageError};
 
 use crate::scene::Scene;
 
@@ -87,7 +87,7 @@ impl Storage for Meddler<'_> {
         self.storage.stat(path)
     }
 
-    fn open(&self, path: &str, links: Links) -> Result<(File, Stat), StorageError> {
+    fn open(&self, path: &str, links: Links) -> Result<(OpenFile, Stat), StorageError> {
         let opened = self.storage.open(path, links);
         if let Moment::WhileRead(deed) = self.moment
             && self.sig.strip_suffix(".sig") == Some(path)

@@ -15,7 +15,7 @@ use sigindex::index::{Places, RoleKeys, SigningKey, Tools, index};
 use sigindex::keys::{Fingerprint, KeyName, KeysDir, PublicKey};
 use sigindex::progress::{Display, Progress};
 use sigindex::signature::{Signer, local_signer};
-use sigindex::storage::{Change, Item, Links, LocalStorage, Stat, Storage, StorageError};
+use sigindex::storage::{Change, Item, Links, LocalStorage, OpenFile, Stat, Storage, StorageError};
 use sigindex::tuf::{
     Anchor, Expired, Generation, Lifetimes, Loading, Role, Root, RootPlan, Targets, by_hash, load,
     make, metadata,
@@ -335,7 +335,7 @@ impl Storage for Swapping<'_> {
         self.storage.stat(path)
     }
 
-    fn open(&self, path: &str, links: Links) -> Result<(File, Stat), StorageError> {
+    fn open(&self, path: &str, links: Links) -> Result<(OpenFile, Stat), StorageError> {
         if path == self.path && self.opened.fetch_add(1, Ordering::SeqCst) == 1 {
             let path = format!("channel/{path}");
             let other = self.scene.text(&path).replace("\"license\"", "\"licence\"");

@@ -1,6 +1,5 @@
 //! Runs: of the library on a storage that may fail, and of the real binary with the same flags.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,7 +17,7 @@ use sigindex::progress::{Display, Progress};
 use sigindex::repodata::{Formats, Pins};
 use sigindex::report::Outcome;
 use sigindex::signature::local_signer;
-use sigindex::storage::{Change, Item, Links, LocalStorage, Stat, Storage, StorageError};
+use sigindex::storage::{Change, Item, Links, LocalStorage, OpenFile, Stat, Storage, StorageError};
 
 use crate::ops::{Files, RunOp, Signs};
 use crate::scene::Scene;
@@ -50,7 +49,7 @@ impl Storage for Failing {
         self.storage.stat(path)
     }
 
-    fn open(&self, path: &str, links: Links) -> Result<(File, Stat), StorageError> {
+    fn open(&self, path: &str, links: Links) -> Result<(OpenFile, Stat), StorageError> {
         self.storage.open(path, links)
     }
 

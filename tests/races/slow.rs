@@ -1,6 +1,5 @@
 //! A run of the library on a storage that rests between two files: the seam that publication goes through, in its order.
 
-use std::fs::File;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use sigindex::keys::{KeyName, KeysDir};
 use sigindex::progress::{Display, Progress};
 use sigindex::repodata::{Formats, Pins};
 use sigindex::signature::local_signer;
-use sigindex::storage::{Change, Item, Links, LocalStorage, Stat, Storage, StorageError};
+use sigindex::storage::{Change, Item, Links, LocalStorage, OpenFile, Stat, Storage, StorageError};
 
 use crate::field::Field;
 use crate::scene::EPOCH;
@@ -32,7 +31,7 @@ impl Storage for Slow {
         self.0.stat(path)
     }
 
-    fn open(&self, path: &str, links: Links) -> Result<(File, Stat), StorageError> {
+    fn open(&self, path: &str, links: Links) -> Result<(OpenFile, Stat), StorageError> {
         self.0.open(path, links)
     }
 
