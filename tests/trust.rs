@@ -18,7 +18,7 @@ use sigindex::tuf::{
     Anchor, Expired, Generation, Loading, Role, Root, Target, Targets, TufError, by_hash, load,
     make,
 };
-use sigindex::upstream::FolderUpstream;
+use sigindex::upstream::StoredUpstream;
 
 #[path = "support/http.rs"]
 mod http;
@@ -73,7 +73,7 @@ fn client(scene: &Scene, names: &[&str]) -> Result<Generation, TufError> {
     let pins: Vec<_> = names.iter().map(key).collect();
     let storage = LocalStorage::open(&scene.path("channel")).unwrap();
     load(Loading {
-        upstream: Arc::new(FolderUpstream::new("channel".to_owned(), storage)),
+        upstream: Arc::new(StoredUpstream::new("channel".to_owned(), Arc::new(storage))),
         anchor: Anchor::Pinned(&pins),
         memory: None,
         expired: Expired::Refused,

@@ -11,8 +11,8 @@ use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::keys::ChannelPlace;
 use crate::repodata::{REPODATA, shards};
-use crate::storage::{Kind, LocalStorage, Storage as _, StorageError};
-use crate::upstream::{self, FolderUpstream, Upstream, UpstreamError};
+use crate::storage::{Kind, LocalStorage, Storage, StorageError};
+use crate::upstream::{self, StoredUpstream, Upstream, UpstreamError};
 
 /// The folder of a signed index.
 pub(super) const SIGNED: &str = "tuf";
@@ -42,10 +42,11 @@ const PLATFORMS: [&str; 20] = [
 ];
 
 /// A channel, opened.
-#[derive(Debug)]
 pub struct Place {
     upstream: Arc<dyn Upstream>,
-    folder: Option<(PathBuf, LocalStorage)>,
+    /// What lists it, where it can be listed.
+    storage: Option<Arc<dyn Storage>>,
+    root: Option<PathBuf>,
 }
 
 impl Place {
@@ -54,15 +55,16 @@ impl Place {
     /// # Errors
     /// When it can't be opened.
     pub fn folder(root: &Path) -> Result<Place, StorageError> {
-        let open = || LocalStorage::open(root);
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(root)?);
         let name = root.display().to_string();
         let name = match name.trim_end_matches('/') {
             "" => name,
             trimmed => trimmed.to_owned(),
         };
         Ok(Place {
-            upstream: Arc::new(FolderUpstream::new(name, open()?)),
-            folder: Some((root.to_owned(), open()?)),
+            upstream: Arc::new(StoredUpstream::new(name, Arc::clone(&storage))),
+            storage: Some(storage),
+            root: Some(root.to_owned()),
         })
     }
 
@@ -89,7 +91,8 @@ impl Place {
     pub fn remote(upstream: Arc<dyn Upstream>) -> Place {
         Place {
             upstream,
-            folder: None,
+            storage: None,
+            root: None,
         }
     }
 
@@ -105,7 +108,7 @@ impl Place {
 
     /// The folder, where it is one.
     pub fn root(&self) -> Option<&Path> {
-        self.folder.as_ref().map(|(root, _)| root.as_path())
+        self.root.as_deref()
     }
 
     /// A file of at most `cap` bytes.
@@ -121,7 +124,7 @@ impl Place {
 
     /// The plain files and links in a folder of the channel, by name; `None` where nothing can be listed.
     pub fn names_in(&self, folder: &str) -> Option<BTreeSet<String>> {
-        let (_, storage) = self.folder.as_ref()?;
+        let storage = self.storage.as_ref()?;
         let items = storage.list(folder).unwrap_or_default().into_iter();
         let files = items.filter(|item| item.kind != Kind::Folder);
         Some(
@@ -137,10 +140,12 @@ impl Place {
             return asked.iter().map(|name| name.as_str().to_owned()).collect();
         }
         let mut found = vouched.clone();
-        match &self.folder {
-            Some((_, storage)) => found.extend(folders(storage).filter(|name| {
-                SubdirName::standard(name).is_some() || self.has_index(storage, name)
-            })),
+        match self.storage.as_deref() {
+            Some(storage) => {
+                found.extend(folders(storage).filter(|name| {
+                    SubdirName::standard(name).is_some() || has_index(storage, name)
+                }))
+            }
             // Where the index is signed it names all subdirs.
             None if vouched.is_empty() => {
                 let there = PLATFORMS.iter().filter(|name| self.has_any_index(name));
@@ -152,11 +157,6 @@ impl Place {
         found
     }
 
-    fn has_index(&self, storage: &LocalStorage, folder: &str) -> bool {
-        let there = |name: &str| matches!(storage.stat(&format!("{folder}/{name}")), Ok(Some(_)));
-        there(REPODATA) || there(shards::SHARD_INDEX)
-    }
-
     fn has_any_index(&self, folder: &str) -> bool {
         let has = |name: &str| self.has(&format!("{folder}/{name}"));
         has(REPODATA) || has(shards::SHARD_INDEX)
@@ -164,9 +164,9 @@ impl Place {
 
     /// Whether the channel says that its index is signed.
     pub fn is_signed(&self) -> bool {
-        match &self.folder {
+        match &self.storage {
             // What is no folder was put in its place.
-            Some((_, storage)) => {
+            Some(storage) => {
                 let mut items = storage.list("").unwrap_or_default().into_iter();
                 items.any(|item| item.name == SIGNED)
             }
@@ -183,15 +183,18 @@ pub fn is_channel(root: &Path) -> bool {
         return false;
     };
     folders(&storage).any(|name| {
-        let there = |file: &str| matches!(storage.stat(&format!("{name}/{file}")), Ok(Some(_)));
-        name == SIGNED
-            || SubdirName::standard(&name).is_some()
-                && (there(REPODATA) || there(shards::SHARD_INDEX))
+        name == SIGNED || SubdirName::standard(&name).is_some() && has_index(&storage, &name)
     })
 }
 
+/// Whether a subdir was published.
+fn has_index(storage: &dyn Storage, folder: &str) -> bool {
+    let there = |name: &str| matches!(storage.stat(&format!("{folder}/{name}")), Ok(Some(_)));
+    there(REPODATA) || there(shards::SHARD_INDEX)
+}
+
 /// The folders in a channel that are not hidden, by name.
-fn folders(storage: &LocalStorage) -> impl Iterator<Item = String> + use<> {
+fn folders(storage: &dyn Storage) -> impl Iterator<Item = String> + use<> {
     let items = storage.list("").unwrap_or_default().into_iter();
     let folders = items.filter(|item| item.kind == Kind::Folder);
     let names = folders.filter_map(|item| item.name.into_string().ok());

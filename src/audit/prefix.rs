@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::chain::Chain;
 use super::index_files::IndexFiles;
@@ -18,7 +19,7 @@ use crate::record::hex;
 use crate::repodata::{Published, REPODATA, shards::SHARD_INDEX};
 use crate::sidecar;
 use crate::storage::{Kind, Links, LocalStorage, Storage as _};
-use crate::upstream::{self, FolderUpstream};
+use crate::upstream::{self, StoredUpstream};
 use crate::verify::Tools;
 
 /// The folder in which an environment remembers its packages.
@@ -108,7 +109,7 @@ fn open(channel: &str, request: &PrefixRequest<'_>) -> Result<(Place, Anchor), E
 fn installed(prefix: &Path, findings: &Findings) -> Result<Vec<Installed>, Error> {
     let storage = LocalStorage::open(prefix)?;
     let items = storage.list(META)?;
-    let folder = FolderUpstream::new(prefix.display().to_string(), storage);
+    let folder = StoredUpstream::new(prefix.display().to_string(), Arc::new(storage));
     let mut found = Vec::new();
     for item in items.iter().filter(|item| item.kind != Kind::Folder) {
         let Some(name) = item.name.to_str() else {

@@ -11,6 +11,7 @@ mod keys;
 mod left_out;
 mod options;
 mod out;
+mod place;
 mod sign;
 mod signing;
 #[cfg(feature = "tuf")]

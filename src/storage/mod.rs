@@ -6,6 +6,7 @@ mod file;
 mod local;
 mod lock;
 mod moves;
+mod url;
 
 use std::ffi::OsString;
 use std::io;
@@ -19,9 +20,10 @@ pub use file::{HasSize, OpenFile, ReadAt};
 pub use local::LocalStorage;
 pub use lock::{Lock, LockMode};
 pub use moves::{create_whole, sync_folder};
+pub use url::is_object_url;
 
 /// A channel's place. Paths are relative to it, with `/` between their parts.
-pub trait Storage: Sync {
+pub trait Storage: Send + Sync {
     /// What stands in a folder, by name; an absent folder is an error of kind [`StorageError::is_absent`].
     ///
     /// # Errors

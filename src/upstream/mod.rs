@@ -3,10 +3,10 @@
 
 #[cfg(feature = "http")]
 mod credentials;
-mod folder;
 #[cfg(feature = "http")]
 mod http;
 mod memory;
+mod stored;
 
 use std::fmt;
 use std::io::Write;
@@ -14,10 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use folder::FolderUpstream;
 #[cfg(feature = "http")]
 pub use http::{HttpUpstream, Pace};
 pub use memory::MemoryUpstream;
+pub use stored::StoredUpstream;
 
 use crate::storage::LocalStorage;
 
@@ -87,7 +87,7 @@ pub fn open_within(name: &str, patience: Duration) -> Result<Arc<dyn Upstream>, 
     let storage = LocalStorage::open(Path::new(&path));
     let storage = storage.map_err(|cause| unreachable(cause.to_string()))?;
     let name = name.trim_end_matches('/').to_owned();
-    Ok(Arc::new(FolderUpstream::new(name, storage)))
+    Ok(Arc::new(StoredUpstream::new(name, Arc::new(storage))))
 }
 
 /// Whether a channel's name is a URL that takes HTTP.

@@ -20,7 +20,7 @@ use sigindex::tuf::{
     Anchor, Expired, Generation, Lifetimes, Loading, Role, Root, RootPlan, Targets, by_hash, load,
     make, metadata,
 };
-use sigindex::upstream::FolderUpstream;
+use sigindex::upstream::StoredUpstream;
 
 use crate::meddler;
 use crate::scene::{EPOCH, Scene};
@@ -90,7 +90,7 @@ fn loaded(scene: &Scene, folder: &str) -> Generation {
     let storage = LocalStorage::open(&scene.path(folder)).unwrap();
     let anchor: [Fingerprint; 1] = [public(scene, "root").fingerprint()];
     let generation = load(Loading {
-        upstream: Arc::new(FolderUpstream::new(folder.to_owned(), storage)),
+        upstream: Arc::new(StoredUpstream::new(folder.to_owned(), Arc::new(storage))),
         anchor: Anchor::Pinned(&anchor),
         memory: None,
         expired: Expired::Allowed,

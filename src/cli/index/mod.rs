@@ -8,12 +8,12 @@ pub mod open;
 use std::sync::atomic::Ordering;
 
 use super::options::{or_interrupted, signing_log, stop_on_signals};
+use super::place::Place;
 use super::signing::Keys;
 use super::{out, status};
 use crate::error::Error;
 use crate::index::{self, Places, Tools};
 use crate::report::{Outcome, Report};
-use crate::storage::LocalStorage;
 pub use args::Args;
 use open::{Memory, Output};
 
@@ -37,10 +37,10 @@ pub fn run(args: &Args) -> Result<u8, Error> {
 fn run_index(args: &Args) -> Result<Report, Error> {
     let config = args.config()?;
     let progress = args.verbosity.progress();
-    let source = LocalStorage::open(args.channel()?)?;
+    let source = Place::open(args.channel()?)?;
     open::demand_channel(&source)?;
     let output = Output::open(args, &source)?;
-    let target = output.local().unwrap_or(&source);
+    let target = output.place().unwrap_or(&source);
     let cancelled = stop_on_signals()?;
     // A run that has yet to begin has nothing to bring to an end: a signal ends it at once.
     if cancelled.swap(true, Ordering::Relaxed) {
@@ -52,7 +52,7 @@ fn run_index(args: &Args) -> Result<Report, Error> {
     let keys = Keys::open(&args.folder, &args.signing, &args.min_bits)?;
     let mut log = signing_log(&args.signing, args.dry_run)?;
     let tools = Tools {
-        places: Places::new(&source, output.storage()),
+        places: Places::new(source.storage(), output.storage()),
         cache: memory.cache(),
         keyring: &keys.keyring,
         key: keys.signing_key(&progress),

@@ -8,48 +8,48 @@ use super::Args;
 use crate::cache::{Cache, NoCache, SqliteCache};
 use crate::channel::SubdirName;
 use crate::cli::options::cache_home;
-use crate::cli::out;
+use crate::cli::place::{self, Held, Patience, Place};
 use crate::error::Error;
 use crate::package::Format;
 use crate::record::hex;
-use crate::storage::{LocalStorage, Lock, LockMode, Nowhere, Storage};
+use crate::storage::{Nowhere, Storage};
 
 /// The file of the cache in its folder.
 const CACHE_FILE: &str = "cache.db";
 
 /// Where index files and signatures go.
 pub enum Output {
-    /// Into the channel's own folder.
+    /// Where the packages lie.
     InPlace,
     /// Elsewhere.
-    Elsewhere(LocalStorage),
+    Elsewhere(Place),
     /// Into a folder that a dry run does not make.
     NotYet,
 }
 
 impl Output {
-    pub fn open(args: &Args, source: &LocalStorage) -> Result<Output, Error> {
+    pub fn open(args: &Args, source: &Place) -> Result<Output, Error> {
         let Some(path) = &args.output else {
             return Ok(Output::InPlace);
         };
         let output = match args.dry_run {
-            true if !path.exists() => return Ok(Output::NotYet),
-            true => LocalStorage::open(path)?,
-            false => LocalStorage::create(path)?,
+            true if place::url(path).is_none() && !path.exists() => return Ok(Output::NotYet),
+            true => Place::open(path)?,
+            false => Place::create(path)?,
         };
-        if output.root() != source.root() && output.root().starts_with(source.root()) {
+        if source.holds(&output) {
             return Err(Error::Usage(format!(
                 "--output {}: lies inside the channel, which is only read then; name a place outside",
                 path.display()
             )));
         }
-        Ok(match output.root() == source.root() {
+        Ok(match output.identity() == source.identity() {
             true => Output::InPlace,
             false => Output::Elsewhere(output),
         })
     }
 
-    pub fn local(&self) -> Option<&LocalStorage> {
+    pub fn place(&self) -> Option<&Place> {
         match self {
             Output::Elsewhere(output) => Some(output),
             Output::InPlace | Output::NotYet => None,
@@ -59,26 +59,23 @@ impl Output {
     pub fn storage(&self) -> Option<&dyn Storage> {
         match self {
             Output::InPlace => None,
-            Output::Elsewhere(output) => Some(output),
+            Output::Elsewhere(output) => Some(output.storage()),
             Output::NotYet => Some(&Nowhere),
         }
     }
 }
 
 /// Whoever names a subdir means its channel.
-pub fn demand_channel(source: &LocalStorage) -> Result<(), Error> {
-    let name = source
-        .root()
-        .file_name()
-        .and_then(|name| name.to_str())
-        .and_then(SubdirName::standard);
+pub fn demand_channel(source: &Place) -> Result<(), Error> {
+    let name = source.last_name().and_then(SubdirName::standard);
     let Some(name) = name else { return Ok(()) };
     if source
+        .storage()
         .list("")?
         .iter()
         .any(|item| Format::of_os(&item.name).is_some())
     {
-        let folder = source.root().display();
+        let folder = source.identity().display();
         return Err(Error::Usage(format!(
             "{folder} is the subdir {name} of a channel, as it seems; name the channel's folder, which holds it, and --subdir {name} for it alone"
         )));
@@ -86,19 +83,15 @@ pub fn demand_channel(source: &LocalStorage) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn lock(args: &Args, target: &LocalStorage) -> Result<Option<Lock>, Error> {
+pub fn lock(args: &Args, target: &Place) -> Result<Option<Held>, Error> {
     if args.dry_run || args.run.no_lock {
         return Ok(None);
     }
-    if !args.run.wait {
-        return Ok(Some(target.lock(LockMode::Fail)?));
-    }
-    match target.lock(LockMode::Fail) {
-        Ok(lock) => return Ok(Some(lock)),
-        Err(error) if !args.verbosity.quiet => out::message(&format!("waiting: {error}")),
-        Err(_) => {}
-    }
-    Ok(Some(target.lock(LockMode::Wait)?))
+    let patience = Patience {
+        wait: args.run.wait,
+        quiet: args.verbosity.quiet,
+    };
+    target.lock(patience).map(Some)
 }
 
 /// The cache of a run.
@@ -114,11 +107,7 @@ impl Memory {
     ///
     /// # Errors
     /// When it lies in the channel, or can't be opened or made.
-    pub fn open(
-        args: &Args,
-        source: &LocalStorage,
-        target: &LocalStorage,
-    ) -> Result<Memory, Error> {
+    pub fn open(args: &Args, source: &Place, target: &Place) -> Result<Memory, Error> {
         let path = cache_path(args, source, target)?;
         if !args.dry_run {
             return Ok(Memory::Kept(SqliteCache::open(&path)?));
@@ -144,7 +133,7 @@ impl Memory {
     }
 }
 
-fn cache_path(args: &Args, source: &LocalStorage, target: &LocalStorage) -> Result<PathBuf, Error> {
+fn cache_path(args: &Args, source: &Place, target: &Place) -> Result<PathBuf, Error> {
     let path = match &args.run.cache {
         None => default_cache_path(source, target)?,
         Some(path) => {
@@ -160,7 +149,8 @@ fn cache_path(args: &Args, source: &LocalStorage, target: &LocalStorage) -> Resu
             }
         }
     };
-    if path.starts_with(source.root()) || path.starts_with(target.root()) {
+    let is_in = |place: &Place| place.folder().is_some_and(|root| path.starts_with(root));
+    if is_in(source) || is_in(target) {
         return Err(Error::Usage(format!(
             "{}: the cache lies inside the channel, where whoever may upload packages could write it; name a place outside with --cache",
             path.display()
@@ -182,19 +172,16 @@ fn resolved(path: &Path) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
-/// A folder for this channel and its output, told apart by a hash of both paths.
-pub fn default_cache_path(source: &LocalStorage, target: &LocalStorage) -> Result<PathBuf, Error> {
+/// A folder for this channel and its output, told apart by a hash of both names.
+pub fn default_cache_path(source: &Place, target: &Place) -> Result<PathBuf, Error> {
     let base = cache_home()?;
     let mut hash = Sha256::new();
-    hash.update(source.root().as_os_str().as_encoded_bytes());
+    hash.update(source.identity().as_encoded_bytes());
     hash.update([0]);
-    hash.update(target.root().as_os_str().as_encoded_bytes());
+    hash.update(target.identity().as_encoded_bytes());
     let digest: String = hex(&hash.finalize()).chars().take(16).collect();
-    let name = source
-        .root()
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = Path::new(source.identity()).file_name();
+    let name = name.unwrap_or_default().to_string_lossy();
     let base = resolved(&base).unwrap_or(base);
     Ok(base
         .join("sigindex")

@@ -9,13 +9,12 @@ use crate::cache::{Cache as _, Seen, SqliteCache, Versions};
 use crate::cli::index::open::default_cache_path;
 use crate::cli::index_key::vouching;
 use crate::cli::options::{KeysFolder, Verbosity, cache_home, clock};
-use crate::cli::out;
+use crate::cli::place::{self, Held, Patience};
 use crate::error::Error;
 use crate::keys::{Fingerprint, Keyring, KeysDir};
 use crate::record::hex;
-use crate::storage::{LocalStorage, Lock, LockMode};
 use crate::trust::{Desk, OldKey};
-use crate::upstream::FolderUpstream;
+use crate::upstream::StoredUpstream;
 
 /// Flags of verbs that work on a channel.
 #[derive(Debug, clap::Args)]
@@ -65,15 +64,15 @@ pub struct Place {
     pub name: String,
     pub folder: KeysDir,
     pub keyring: Keyring,
-    storage: LocalStorage,
-    upstream: Arc<FolderUpstream>,
+    place: place::Place,
+    upstream: Arc<StoredUpstream>,
     trusted: Vec<Fingerprint>,
     memory: Option<PathBuf>,
     cache: Option<PathBuf>,
     seen: Versions,
     now: i64,
     dry_run: bool,
-    _lock: Option<Lock>,
+    _lock: Option<Held>,
 }
 
 impl Place {
@@ -82,14 +81,13 @@ impl Place {
         let folder = args.folder.open()?;
         let keyring = folder.public_keys()?;
         let name = args.channel.display().to_string();
-        let storage = LocalStorage::open(&args.channel)?;
-        let read = LocalStorage::open(storage.root())?;
+        let place = place::Place::open(&args.channel)?;
         let name = match name.trim_end_matches('/') {
             "" => "/".to_owned(),
             name => name.to_owned(),
         };
         Ok(Place {
-            upstream: Arc::new(FolderUpstream::new(name.clone(), read)),
+            upstream: Arc::new(StoredUpstream::new(name.clone(), place.shared())),
             trusted: vouching(&keyring),
             now: clock(),
             memory: None,
@@ -100,7 +98,7 @@ impl Place {
             name,
             folder,
             keyring,
-            storage,
+            place,
         })
     }
 
@@ -111,11 +109,14 @@ impl Place {
             return Ok(place);
         }
         place.dry_run = false;
-        place.memory = Some(memory(&place.storage)?);
+        place.memory = Some(memory(&place.place)?);
         if !write.no_lock {
-            place.wait(write)?;
+            place._lock = Some(place.place.lock(Patience {
+                wait: write.wait,
+                quiet: write.verbosity.quiet,
+            })?);
         }
-        let cache = default_cache_path(&place.storage, &place.storage)?;
+        let cache = default_cache_path(&place.place, &place.place)?;
         place.cache = cache.is_file().then_some(cache);
         place.seen = place.saw(&Versions::new())?;
         Ok(place)
@@ -128,19 +129,6 @@ impl Place {
             Some(path) => Ok(SqliteCache::open(path)?.seen(versions, Seen::Higher)?),
             None => Ok(Versions::new()),
         }
-    }
-
-    fn wait(&mut self, write: &WriteArgs) -> Result<(), Error> {
-        self._lock = Some(match self.storage.lock(LockMode::Fail) {
-            Err(error) if write.wait => {
-                if !write.verbosity.quiet {
-                    out::message(&format!("waiting: {error}"));
-                }
-                self.storage.lock(LockMode::Wait)?
-            }
-            lock => lock?,
-        });
-        Ok(())
     }
 
     /// Forgets what was remembered of an index that is no more: a new one begins.
@@ -160,7 +148,7 @@ impl Place {
 
     pub fn desk(&self) -> Desk<'_> {
         Desk {
-            storage: &self.storage,
+            storage: self.place.storage(),
             upstream: Arc::clone(&self.upstream) as _,
             trusted: &self.trusted,
             memory: self.memory.clone(),
@@ -172,8 +160,8 @@ impl Place {
 }
 
 /// A folder in the user's cache for what was seen of the index in this place.
-fn memory(storage: &LocalStorage) -> Result<PathBuf, Error> {
-    let digest = Sha256::digest(storage.root().as_os_str().as_encoded_bytes());
+fn memory(place: &place::Place) -> Result<PathBuf, Error> {
+    let digest = Sha256::digest(place.identity().as_encoded_bytes());
     let digest: String = hex(&digest).chars().take(16).collect();
     Ok(cache_home()?
         .join("sigindex")

@@ -1,24 +1,25 @@
-//! A channel in a folder of this machine, as a client sees it.
+//! A channel in a folder, or wherever else runs publish to, as a client sees it.
 
+use std::fmt;
 use std::io::{self, Read as _, Write};
+use std::sync::Arc;
 
 use super::{Upstream, UpstreamError, UpstreamFault};
-use crate::storage::{Links, LocalStorage, Storage as _, StorageError};
+use crate::storage::{Links, Storage, StorageError};
 
 /// The bytes that are passed on at once.
 const CHUNK: usize = 256 << 10;
 
-/// A folder that is read as a client reads a channel.
-#[derive(Debug)]
-pub struct FolderUpstream {
+/// A place that is read as a client reads a channel.
+pub struct StoredUpstream {
     name: String,
-    storage: LocalStorage,
+    storage: Arc<dyn Storage>,
 }
 
-impl FolderUpstream {
-    /// Takes an open folder, and what people call it.
-    pub fn new(name: String, storage: LocalStorage) -> FolderUpstream {
-        FolderUpstream { name, storage }
+impl StoredUpstream {
+    /// Takes an open place, and what people call it.
+    pub fn new(name: String, storage: Arc<dyn Storage>) -> StoredUpstream {
+        StoredUpstream { name, storage }
     }
 
     fn error(&self, path: &str, fault: UpstreamFault) -> UpstreamError {
@@ -33,7 +34,14 @@ impl FolderUpstream {
     }
 }
 
-impl Upstream for FolderUpstream {
+// By hand, because a place needs no form of its own to be shown: its name says which it is.
+impl fmt::Debug for StoredUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StoredUpstream").field(&self.name).finish()
+    }
+}
+
+impl Upstream for StoredUpstream {
     fn name(&self) -> &str {
         &self.name
     }
@@ -77,6 +85,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::fetch;
     use super::*;
+    use crate::storage::LocalStorage;
 
     #[test]
     fn a_file_comes_whole_or_not_at_all() {
@@ -85,7 +94,7 @@ mod tests {
         std::fs::write(root.path().join("noarch/a"), "abc").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", root.path().join("out")).unwrap();
         let storage = LocalStorage::open(root.path()).unwrap();
-        let folder = FolderUpstream::new("channel".to_owned(), storage);
+        let folder = StoredUpstream::new("channel".to_owned(), Arc::new(storage));
         assert_eq!(fetch(&folder, "noarch/a", 3).unwrap().unwrap(), b"abc");
         for absent in ["noarch/b", "other/a", "noarch/a/b", "noarch"] {
             assert_eq!(fetch(&folder, absent, 3).unwrap(), None, "{absent}");
