@@ -264,12 +264,25 @@ impl Unusable {
     }
 }
 
+/// Whether the file is broken, or its tables are not those that [`SCHEMA`] makes: all statements are fixed, so one that
+/// SQLite does not take, or that gives values of another kind, tells of the tables.
 fn is_corrupt(cause: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(
-        cause.sqlite_error_code(),
-        Some(NotADatabase | DatabaseCorrupt)
-    )
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError,
+    };
+    use rusqlite::ErrorCode::{
+        ConstraintViolation, DatabaseCorrupt, NotADatabase, TypeMismatch, Unknown,
+    };
+    match cause {
+        FromSqlConversionFailure(..)
+        | IntegralValueOutOfRange(..)
+        | InvalidColumnType(..)
+        | SqlInputError { .. } => true,
+        cause => matches!(
+            cause.sqlite_error_code(),
+            Some(NotADatabase | DatabaseCorrupt | Unknown | ConstraintViolation | TypeMismatch)
+        ),
+    }
 }
 
 /// Whether it is corrupt, or may be written to and says of itself that it is of a version that is only read.
@@ -571,6 +584,43 @@ mod tests {
         assert!(cache.note().unwrap().contains("is corrupt"));
         cache.store(&entries, &[]).unwrap();
         assert_eq!(cache.load("noarch").unwrap().len(), 500);
+    }
+
+    #[test]
+    fn tables_of_another_form_are_built_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own/cache.db");
+        let versions = Versions::from([("root".to_owned(), 7)]);
+        for change in [
+            "ALTER TABLE ledger RENAME COLUMN checksum TO sum",
+            "DROP TABLE ledger",
+            "UPDATE ledger SET text = x'ff'",
+            "UPDATE ledger SET checksum = 'a'",
+            "UPDATE ledger SET checksum = -1",
+            "ALTER TABLE package ADD COLUMN more TEXT",
+            "CREATE TRIGGER no BEFORE INSERT ON package BEGIN SELECT RAISE(ABORT, 'no'); END",
+            "DROP TABLE seen; CREATE TABLE seen (name TEXT)",
+            "UPDATE seen SET version = 'a'",
+        ] {
+            let mut cache = SqliteCache::open(&path).unwrap();
+            cache.store(&[entry("a", 1, true)], &[]).unwrap();
+            cache.ledger(Some("all is well")).unwrap();
+            cache.seen(&versions, Seen::Any).unwrap();
+            let other = Connection::open(&path).unwrap();
+            other.execute_batch(change).unwrap();
+            drop(other);
+            let mut read_only = SqliteCache::open_read_only(&path).unwrap();
+            read_only.ledger(None).unwrap();
+            read_only.seen(&Versions::new(), Seen::Any).unwrap();
+            let mut cache = SqliteCache::open(&path).unwrap();
+            cache.ledger(None).unwrap();
+            cache.seen(&versions, Seen::Higher).unwrap();
+            let entries = [entry("a", 1, true), entry("b", 2, false)];
+            cache.store(&entries, &[]).unwrap();
+            assert_eq!(cache.load("noarch").unwrap().len(), 2, "{change}");
+            let note = cache.note().unwrap_or_default();
+            assert!(note.contains("is corrupt"), "{change}: {note}");
+        }
     }
 
     #[test]
