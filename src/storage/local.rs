@@ -13,7 +13,9 @@ use walkdir::WalkDir;
 
 use super::batch::Batch;
 use super::moves;
-use super::{Change, Item, Kind, Links, Lock, LockMode, OpenFile, Stat, Storage, StorageError};
+use super::{
+    Change, Item, Kind, Links, Lock, LockFor, LockMode, OpenFile, Stat, Storage, StorageError,
+};
 
 /// How often a path is looked up again while others rename folders.
 const MAX_RACES: usize = 64;
@@ -64,7 +66,16 @@ impl LocalStorage {
     /// # Errors
     /// When another process holds it (and `mode` doesn't wait), or the file system can't lock.
     pub fn lock(&self, mode: LockMode) -> Result<Lock, StorageError> {
-        Lock::acquire(&self.root, mode)
+        self.lock_for(LockFor::Alone, mode)
+    }
+
+    /// As [`LocalStorage::lock`], alone or beside others.
+    ///
+    /// # Errors
+    /// When another process holds it in a way that excludes this one (and `mode` doesn't wait), or the file system can't
+    /// lock.
+    pub fn lock_for(&self, purpose: LockFor, mode: LockMode) -> Result<Lock, StorageError> {
+        Lock::acquire(&self.root, purpose, mode)
     }
 
     pub(super) fn shown(&self, path: &str) -> String {

@@ -1,5 +1,5 @@
-//! One indexer at a time. Owns the lock file in the channel; the kernel holds the lock, so a holder
-//! that died never blocks. Must not know what is done under the lock.
+//! One indexer at a time, or any number of workers that get on with each other. Owns the lock file in the channel; the
+//! kernel holds the lock, so a holder that died never blocks. Must not know what is done under the lock.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -22,6 +22,15 @@ pub enum LockMode {
     Wait,
 }
 
+/// Who else may hold the lock meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockFor {
+    /// Nobody.
+    Alone,
+    /// Those who take it in this way too.
+    Beside,
+}
+
 /// The lock, held until this is dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -29,11 +38,15 @@ pub struct Lock {
 }
 
 impl Lock {
-    pub(super) fn acquire(root: &Path, mode: LockMode) -> Result<Lock, StorageError> {
+    pub(super) fn acquire(
+        root: &Path,
+        purpose: LockFor,
+        mode: LockMode,
+    ) -> Result<Lock, StorageError> {
         let path = root.join(LOCK_FILE);
         loop {
             let file = open(&path)?;
-            hold(&file, &path, mode)?;
+            hold(&file, &path, purpose, mode)?;
             // A lock on a file that was taken away meanwhile keeps nobody out.
             let named = std::fs::symlink_metadata(&path).ok();
             let same = |named: &Metadata, held: &Metadata| {
@@ -75,17 +88,25 @@ fn open(path: &Path) -> Result<File, StorageError> {
     }
 }
 
-fn hold(file: &File, path: &Path, mode: LockMode) -> Result<(), StorageError> {
+fn hold(file: &File, path: &Path, purpose: LockFor, mode: LockMode) -> Result<(), StorageError> {
     let shown = path.display().to_string();
-    match file.try_lock() {
+    let tried = match purpose {
+        LockFor::Alone => file.try_lock(),
+        LockFor::Beside => file.try_lock_shared(),
+    };
+    match tried {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) if mode == LockMode::Fail => Err(StorageError::Locked {
             path: shown,
             holder: holder(file),
         }),
-        Err(TryLockError::WouldBlock) => file
-            .lock()
-            .map_err(|cause| StorageError::NoLocks { path: shown, cause }),
+        Err(TryLockError::WouldBlock) => {
+            let waited = match purpose {
+                LockFor::Alone => file.lock(),
+                LockFor::Beside => file.lock_shared(),
+            };
+            waited.map_err(|cause| StorageError::NoLocks { path: shown, cause })
+        }
         Err(TryLockError::Error(cause)) => Err(StorageError::NoLocks { path: shown, cause }),
     }
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use batch::{is_left_over, is_own_temporary};
 pub use file::{HasSize, OpenFile, ReadAt};
 pub use local::LocalStorage;
-pub use lock::{Lock, LockMode};
+pub use lock::{Lock, LockFor, LockMode};
 pub use moves::{create_whole, sync_folder};
 pub use url::is_object_url;
 
@@ -641,6 +641,22 @@ mod tests {
         drop(first);
         storage.lock(LockMode::Fail).unwrap();
         storage.lock(LockMode::Wait).unwrap();
+    }
+
+    #[test]
+    fn those_who_get_on_with_each_other_hold_the_lock_together() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let beside = || storage.lock_for(LockFor::Beside, LockMode::Fail);
+        let both = (beside().unwrap(), beside().unwrap());
+        assert!(storage.lock(LockMode::Fail).is_err());
+        drop(both.0);
+        assert!(storage.lock(LockMode::Fail).is_err());
+        drop(both.1);
+        let alone = storage.lock(LockMode::Wait).unwrap();
+        assert!(beside().is_err());
+        drop(alone);
+        storage.lock_for(LockFor::Beside, LockMode::Wait).unwrap();
     }
 
     #[test]
