@@ -75,6 +75,19 @@ pub struct PackageFile {
 }
 
 impl PackageFile {
+    /// A file of that name, where a package can have it.
+    pub fn named(subdir: &SubdirName, name: &str) -> Option<PackageFile> {
+        let is_sound = !name.starts_with('.')
+            && !name.contains('/')
+            && !name.chars().any(is_deceptive)
+            && name.len().saturating_add(sidecar::SUFFIX.len()) <= MAX_FILE_NAME;
+        Some(PackageFile {
+            subdir: subdir.clone(),
+            name: name.to_owned(),
+            format: Format::of(name).filter(|_| is_sound)?,
+        })
+    }
+
     /// Its path relative to the channel.
     pub fn path(&self) -> String {
         self.subdir.path_of(&self.name)
@@ -356,6 +369,22 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::storage::LocalStorage;
+
+    #[test]
+    fn a_name_from_elsewhere_is_one_that_the_walk_would_take() {
+        let named = |name: &str| PackageFile::named(&SubdirName::noarch(), name);
+        assert_eq!(named("a-1-0.conda").unwrap().path(), "noarch/a-1-0.conda");
+        let long = format!("{}-1-0.conda", "a".repeat(250));
+        for name in [
+            "a",
+            ".a-1-0.conda",
+            "../a-1-0.conda",
+            "a\n-1-0.conda",
+            &long,
+        ] {
+            assert_eq!(named(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn subdir_names_follow_cep_26() {

@@ -239,6 +239,14 @@ pub enum Error {
         /// What is wrong there.
         cause: String,
     },
+    /// A package that another worker put up, and that this one can't take.
+    #[error(
+        "{package}: another worker on this channel put it up, and it lies in no subdir that this one takes; give all workers the same --subdir, and start this one again"
+    )]
+    OthersPackage {
+        /// Its path in the channel.
+        package: String,
+    },
     /// Words on the command line that don't go together.
     #[error("{0}")]
     Usage(String),

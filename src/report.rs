@@ -1,12 +1,15 @@
 //! Report: what a run did. Owns the counts, the lists and their two forms, text and JSON; must not
 //! print, nor know how the run was carried out.
 
+mod scanned;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
 use serde::{Deserialize, Serialize};
 
 use crate::patch::{PackageKeys, PatchReport};
+pub use scanned::{ScanCounts, Scanned};
 
 /// How many names of a kind are shown before the rest is only counted.
 const SHOWN: usize = 20;
@@ -109,6 +112,13 @@ pub struct Refused {
     pub reason: String,
 }
 
+impl Refused {
+    /// It and why, on a line.
+    fn line(&self) -> String {
+        format!("{}: {}", self.package, self.reason)
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -201,10 +211,7 @@ impl Report {
     }
 
     fn refusals(&self) -> Vec<String> {
-        self.refused
-            .iter()
-            .map(|one| format!("{}: {}", one.package, one.reason))
-            .collect()
+        self.refused.iter().map(Refused::line).collect()
     }
 
     fn summary(&self) -> Summary<'_> {

@@ -1,6 +1,7 @@
 //! The command line. Owns flags, the environment, prompts, printing and exit statuses: flags become
 //! opened objects here, once, and nothing below sees clap.
 
+mod array;
 #[cfg(feature = "gate")]
 mod gate;
 mod index;
@@ -12,6 +13,8 @@ mod left_out;
 mod options;
 mod out;
 mod place;
+mod publish;
+mod scan;
 mod sign;
 mod signing;
 #[cfg(feature = "tuf")]
@@ -29,6 +32,7 @@ const AFTER_HELP: &str = "\
 Environment:
   SIGINDEX_KEYS_DIR     folder of keys
   SIGINDEX_PRIVATE_KEY  a private key, whole (PEM), named by SIGINDEX_KEY_NAME; --key wins over it
+  SIGINDEX_PARTS        how many workers scan, where the job array does not say
   SIGINDEX_GATE_TOKEN   the secret in the gate's paths
   SIGINDEX_PASSPHRASE   passphrase of an encrypted private key; asked for where it is not set
   XDG_CACHE_HOME        where the cache is [default: ~/.cache]
@@ -65,6 +69,10 @@ struct Cli {
 enum Command {
     /// Sign what is unsigned, index and publish a channel (what `sigindex CHANNEL` does)
     Index(Box<index::Args>),
+    /// Read and sign a channel's packages, or this worker's share of them, and publish nothing
+    Scan(Box<scan::Args>),
+    /// Publish what workers scanned: `index`, but no package is opened
+    Publish(Box<publish::Args>),
     /// Make a key pair: NAME, which is private, and NAME.pub
     Keygen(keygen::Args),
     /// Write FILE.sig, a detached signature, for any file
@@ -115,6 +123,8 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         None => index::run(&cli.index),
         Some(Command::Index(args)) => index::run(&args),
+        Some(Command::Scan(args)) => scan::run(&args),
+        Some(Command::Publish(args)) => publish::run(&args),
         Some(Command::Keygen(args)) => keygen::run(&args),
         Some(Command::Sign(args)) => sign::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),

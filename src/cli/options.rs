@@ -56,7 +56,7 @@ pub struct MinBits {
 }
 
 /// Which key signs.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct SigningOptions {
     /// Key that signs [default: the only private key in the folder]
     #[arg(long, value_name = "NAME", help_heading = "Keys")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::out;
 use crate::error::Error;
-use crate::storage::{LocalStorage, Lock, LockMode, Storage, StorageError, is_object_url};
+use crate::storage::{LocalStorage, Lock, LockFor, LockMode, Storage, StorageError, is_object_url};
 
 /// A place, opened.
 pub enum Place {
@@ -21,9 +21,11 @@ pub enum Held {
     Folder { _lock: Lock },
 }
 
-/// What to do where somebody else holds the lock.
+/// How a lock is taken, and what to do where somebody else holds it.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
+    /// Who else may hold it meanwhile.
+    pub purpose: LockFor,
     /// Wait, and do not fail.
     pub wait: bool,
     /// Say nothing of it.
@@ -97,20 +99,22 @@ impl Place {
     /// # Errors
     /// When somebody else holds it, and nobody waits, or there are no locks there.
     pub fn lock(&self, patience: Patience) -> Result<Held, Error> {
-        match self.try_lock(LockMode::Fail) {
+        match self.try_lock(patience.purpose, LockMode::Fail) {
             Err(error @ StorageError::Locked { .. }) if patience.wait => {
                 if !patience.quiet {
                     out::message(&format!("waiting: {error}"));
                 }
-                Ok(self.try_lock(LockMode::Wait)?)
+                Ok(self.try_lock(patience.purpose, LockMode::Wait)?)
             }
             lock => Ok(lock?),
         }
     }
 
-    fn try_lock(&self, mode: LockMode) -> Result<Held, StorageError> {
+    fn try_lock(&self, purpose: LockFor, mode: LockMode) -> Result<Held, StorageError> {
         match self {
-            Place::Folder(storage) => storage.lock(mode).map(|_lock| Held::Folder { _lock }),
+            Place::Folder(storage) => storage
+                .lock_for(purpose, mode)
+                .map(|_lock| Held::Folder { _lock }),
         }
     }
 }

@@ -5,16 +5,29 @@ use std::sync::Arc;
 
 use super::examine::{Examined, Standing};
 use super::judge::Refusal;
-use crate::cache::{Cache, Checked, Entry};
+use crate::cache::{Cache, Checked, Claims, Entry};
 use crate::error::Error;
-use crate::keys::PublicKey;
+use crate::keys::{Fingerprint, PublicKey};
 use crate::record::hex;
 use crate::sidecar;
+use crate::signature::Signature;
 use crate::signing_log::{Signed, SigningLog};
 use crate::storage::{Change, Storage};
 
 /// The most packages that are handed to the cache at once.
 const BATCH: usize = 1_000;
+
+/// Tells who made a signature of a digest, where it counts.
+pub type Vouch<'k> = &'k dyn Fn(&Signature, &[u8; 32]) -> Option<Fingerprint>;
+
+/// Whose signatures are written.
+#[derive(Clone, Copy)]
+pub struct Hand<'k> {
+    /// The key that signs, once it is open.
+    pub key: &'k PublicKey,
+    /// Lets the signatures of others count that were written meanwhile, where others sign too.
+    pub others: Option<Vouch<'k>>,
+}
 
 /// Takes in examined packages.
 pub struct Collector<'a> {
@@ -42,18 +55,18 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Takes some in, and makes them lasting. `key` is the one that signs, once it is open.
+    /// Takes some in, and makes them lasting. `hand` signs, once its key is open.
     ///
     /// # Errors
     /// When they can't be written.
     pub fn take(
         &mut self,
         mut examined: Vec<Examined>,
-        key: Option<&PublicKey>,
+        hand: Option<Hand<'_>>,
     ) -> Result<(), Error> {
         if !self.dry_run {
             for batch in examined.chunks_mut(BATCH) {
-                self.make_lasting(batch, key)?;
+                self.make_lasting(batch, hand)?;
             }
         }
         self.examined.append(&mut examined);
@@ -63,10 +76,10 @@ impl<'a> Collector<'a> {
     fn make_lasting(
         &mut self,
         batch: &mut [Examined],
-        key: Option<&PublicKey>,
+        hand: Option<Hand<'_>>,
     ) -> Result<(), Error> {
-        if let Some(key) = key {
-            write_signatures(batch, key, self.target, self.log.as_deref_mut())?;
+        if let Some(hand) = hand {
+            write_signatures(batch, hand, self.target, self.log.as_deref_mut())?;
         }
         let news = batch.iter().filter(|one| one.news);
         let entries: Vec<Entry> = news.filter_map(entry).collect();
@@ -74,6 +87,16 @@ impl<'a> Collector<'a> {
             self.cache.store(&entries, &[])?;
         }
         Ok(())
+    }
+
+    /// The agreement with other workers, where the cache keeps one.
+    pub fn claims(&mut self) -> Option<&mut dyn Claims> {
+        self.cache.claims()
+    }
+
+    /// What was taken in so far.
+    pub fn examined(&self) -> &[Examined] {
+        &self.examined
     }
 
     /// Everything that was taken in.
@@ -93,7 +116,7 @@ fn entry(one: &Examined) -> Option<Entry> {
 
 fn write_signatures(
     batch: &mut [Examined],
-    key: &PublicKey,
+    hand: Hand<'_>,
     target: &dyn Storage,
     log: Option<&mut SigningLog>,
 ) -> Result<(), Error> {
@@ -119,30 +142,44 @@ fn write_signatures(
     if changes.is_empty() {
         return Ok(());
     }
-    log.map_or(Ok(()), |log| log.append(key, &made))?;
+    log.map_or(Ok(()), |log| log.append(hand.key, &made))?;
     target.apply(changes)?;
-    batch.iter_mut().for_each(|one| read_back(one, key, target));
+    batch
+        .iter_mut()
+        .for_each(|one| read_back(one, hand, target));
     Ok(())
 }
 
 /// Only what is read back counts as written: somebody else may have put a signature there meanwhile.
-fn read_back(one: &mut Examined, key: &PublicKey, target: &dyn Storage) {
+fn read_back(one: &mut Examined, hand: Hand<'_>, target: &dyn Storage) {
     let (Ok(Standing::Signed { signature, .. }), Some(known)) = (&one.standing, one.known.as_mut())
     else {
         return;
     };
-    let known = Arc::make_mut(known);
-    match sidecar::read(target, &one.file.sig_path()) {
-        Ok((found, stat)) if found == *signature => {
-            let (key, fingerprint) = (found.key.clone(), key.fingerprint());
-            known.signature = Some(Checked {
-                stat,
-                key,
-                fingerprint,
-                value: found.to_base64(),
-            });
+    let found = sidecar::read(target, &one.file.sig_path()).ok();
+    let is_own = matches!(&found, Some((found, _)) if found == signature);
+    let checked = found.and_then(|(found, stat)| {
+        let fingerprint = match hand.others {
+            _ if is_own => hand.key.fingerprint(),
+            Some(vouch) => vouch(&found, &known.facts.sha256)?,
+            None => return None,
+        };
+        let value = found.to_base64();
+        Some(Checked {
+            stat,
+            key: found.key,
+            fingerprint,
+            value,
+        })
+    });
+    match checked {
+        Some(checked) => {
+            Arc::make_mut(known).signature = Some(checked);
+            if !is_own {
+                one.standing = Ok(Standing::Kept);
+            }
         }
-        _ => {
+        None => {
             let why = "somebody else put a signature beside it while it was signed".to_owned();
             one.standing = Err(Refusal::Unsteady(why));
         }

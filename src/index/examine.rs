@@ -9,22 +9,25 @@ use super::attest::is_gone;
 use super::judge::{self, Evidence, Refusal, SigState, Verdict};
 use super::places::Places;
 use super::read::{Reading, Unread, vanished};
+use super::share::Stage;
 use super::shelf::Shelf;
 use super::signing_key::{Keys, SigningKey};
 use crate::cache::{Attested, Checked, Facts, Remembered};
 use crate::channel::PackageFile;
 use crate::error::Error;
-use crate::keys::{KeyName, Keyring};
+use crate::keys::{Fingerprint, KeyName, Keyring};
 use crate::package::Beside;
 use crate::progress::Progress;
 use crate::sidecar;
 use crate::signature::{self, Check, Signature};
-use crate::storage::Stat;
+use crate::storage::{Stat, Storage};
 
 /// Everything that it takes to examine packages, shared by all threads.
 pub struct Examiner<'a> {
     /// What the run is asked to do.
     pub config: &'a Config,
+    /// How much of it is this run's.
+    pub(super) stage: Stage,
     /// Where packages and signatures lie.
     pub places: Places<'a>,
     /// The public keys.
@@ -88,13 +91,23 @@ type Attestation = Result<Option<Attested>, String>;
 pub enum Surveyed {
     /// Everything is known; it needs not be opened.
     Settled(Box<Examined>),
-    /// It has to be read; its size in bytes.
-    ToRead(u64),
+    /// It has to be read; the file as it lies there.
+    ToRead(Stat),
 }
 
 impl Examiner<'_> {
-    /// Looks at a package without opening it. What is wrong with it is its standing.
+    /// Looks at a package without opening it. What is wrong with it is its standing, and so it is that it would have to
+    /// be opened where none is.
     pub fn survey(&self, shelf: &Shelf<'_>, file: &PackageFile) -> Surveyed {
+        match self.look(shelf, file) {
+            Surveyed::ToRead(_) if self.stage == Stage::Publish => {
+                Surveyed::Settled(Box::new(refused(file, Refusal::NotScanned)))
+            }
+            surveyed => surveyed,
+        }
+    }
+
+    fn look(&self, shelf: &Shelf<'_>, file: &PackageFile) -> Surveyed {
         let stat = match self.places.source.stat(&file.path()) {
             Ok(Some(stat)) => stat,
             Ok(None) => return Surveyed::Settled(Box::new(refused(file, vanished()))),
@@ -110,14 +123,15 @@ impl Examiner<'_> {
             .get(&file.name)
             .filter(|known| self.is_fresh(known, &stat))
         else {
-            return Surveyed::ToRead(stat.size);
+            return Surveyed::ToRead(stat);
         };
         let facts = known.facts.clone();
-        let signature = self.signature(shelf, file, &facts, known.signature.as_ref());
+        let place = shelf.lying.place_of_sig(self.places, file);
+        let signature = self.signature(place, file, &facts, known.signature.as_ref());
         let attestations = self.attestations(shelf, file, &facts, known.attestations.as_ref());
         match self.verdict(shelf, file, &facts, signature, &attestations) {
             // A signature is made only over bytes that were read.
-            Verdict::Sign => Surveyed::ToRead(stat.size),
+            Verdict::Sign => Surveyed::ToRead(stat),
             verdict => {
                 // What was read stays what is remembered: with `--stat mtime-size` the file that lies
                 // there now may be another one, which nobody has read.
@@ -169,7 +183,8 @@ impl Examiner<'_> {
             .get(&file.name)
             .filter(|known| known.facts.sha256 == facts.sha256 && !self.config.rehash);
         let checked = remembered.and_then(|known| known.signature.as_ref());
-        let signature = self.signature(shelf, file, &facts, checked);
+        let place = self.place_of_sig(shelf, file);
+        let signature = self.signature(place, file, &facts, checked);
         let attested = remembered.and_then(|known| known.attestations.as_ref());
         let attestations = self.attestations(shelf, file, &facts, attested);
         let replaces = signature != SigState::Absent;
@@ -215,15 +230,24 @@ impl Examiner<'_> {
         judge::judge(evidence, &self.config.policy)
     }
 
-    /// What is known of a package's signature; reads the `.sig` file unless it is the one that was checked.
+    /// Where a package's signature lies now, if there is one: another worker may have put it there since the channel was
+    /// listed, and died before it told of it.
+    fn place_of_sig(&self, shelf: &Shelf<'_>, file: &PackageFile) -> Option<&dyn Storage> {
+        let listed = shelf.lying.place_of_sig(self.places, file);
+        let target = self.places.target();
+        let is_new = || self.stage.is_shared() && sidecar::is_there(target, &file.sig_path());
+        listed.or_else(|| is_new().then_some(target))
+    }
+
+    /// What is known of a package's signature; reads the `.sig` file in that place unless it is the one that was checked.
     fn signature(
         &self,
-        shelf: &Shelf<'_>,
+        place: Option<&dyn Storage>,
         file: &PackageFile,
         facts: &Facts,
         remembered: Option<&Checked>,
     ) -> SigState {
-        let Some(place) = shelf.lying.place_of_sig(self.places, file) else {
+        let Some(place) = place else {
             return SigState::Absent;
         };
         let path = file.sig_path();
@@ -260,6 +284,16 @@ impl Examiner<'_> {
             Check::UnknownKey(key) => SigState::Unknown { key, value },
             Check::Invalid(why) => SigState::Invalid(why.to_string()),
             unusable => SigState::Unusable(unusable.to_string()),
+        }
+    }
+
+    /// Who made a signature of a digest, where it counts for a package.
+    pub(super) fn vouch(&self, signature: &Signature, sha256: &[u8; 32]) -> Option<Fingerprint> {
+        match signature::check(signature, sha256, self.keyring, self.config.min_bits) {
+            Check::Valid { fingerprint, .. } if !self.role_keys.contains(&fingerprint) => {
+                Some(fingerprint)
+            }
+            _ => None,
         }
     }
 

@@ -141,6 +141,11 @@ pub enum Refusal {
     /// The list of attestations beside it.
     #[error("its attestations do not hold: {0}")]
     Attestations(String),
+    /// Only what was scanned is published.
+    #[error(
+        "it was not scanned as it lies there now: run `sigindex scan`, which reads it and signs it, or says why it can't"
+    )]
+    NotScanned,
     /// `--sign-only`
     #[error("it has no signature, and the list of --sign-only {0}")]
     NotListed(&'static str),

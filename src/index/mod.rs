@@ -2,6 +2,7 @@
 //! the index is published. Owns the order of the steps and the threads; each step is another room's.
 
 mod attest;
+mod claimed;
 mod collect;
 mod crew;
 mod documents;
@@ -18,6 +19,8 @@ mod remains;
 mod retired;
 mod reuse;
 mod run;
+mod scan;
+mod share;
 mod shelf;
 mod signed;
 mod signing_key;
@@ -42,6 +45,9 @@ use patching::Prepared;
 pub use places::Places;
 use reuse::News;
 use run::Run;
+pub use scan::scan;
+use share::Stage;
+pub use share::{Part, Share};
 use shelf::{Lying, Shelf};
 pub use signed::SignedConfig;
 use signed::Standing;
@@ -149,6 +155,19 @@ pub struct Tools<'a> {
 /// When the run as a whole failed: nothing was published then, and signatures that were made stay. What
 /// is wrong with single packages is in the report.
 pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
+    run_to_its_end(config, Stage::Whole, tools)
+}
+
+/// Publishes what [`scan()`] remembered, and opens no package (but one that holds patches): one that is not remembered as
+/// it lies there now is refused. The caller holds the channel's lock.
+///
+/// # Errors
+/// As [`index()`].
+pub fn publish(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
+    run_to_its_end(config, Stage::Publish, tools)
+}
+
+fn run_to_its_end(config: &Config, stage: Stage, tools: Tools<'_>) -> Result<Report, Error> {
     let started = Instant::now();
     let Tools {
         places,
@@ -176,6 +195,7 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
         None => {
             let anew = Anew {
                 config,
+                stage,
                 places,
                 keyring,
                 standing: &standing,
@@ -196,6 +216,7 @@ pub fn index(config: &Config, tools: Tools<'_>) -> Result<Report, Error> {
 /// A run that has something to do, and what it builds on.
 struct Anew<'a> {
     config: &'a Config,
+    stage: Stage,
     places: Places<'a>,
     keyring: &'a Keyring,
     standing: &'a Standing<'a>,
@@ -257,6 +278,7 @@ impl Anew<'_> {
     ) -> Result<Vec<Examined>, Error> {
         let examiner = Examiner {
             config: self.config,
+            stage: self.stage,
             places: self.places,
             keyring: self.keyring,
             key,

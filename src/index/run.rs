@@ -9,13 +9,16 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use rustix::process::{Resource, getrlimit};
 
-use super::collect::Collector;
+use super::collect::{Collector, Hand, Vouch};
 use super::crew::{self, Work};
 use super::examine::{Examined, Examiner, Surveyed};
+use super::share::{Share, Stage};
 use super::shelf::Shelf;
 use crate::channel::PackageFile;
 use crate::error::Error;
 use crate::package::{Beside, Elsewhere, Here};
+use crate::signature::Signature;
+use crate::storage::Stat;
 
 /// The most packages that a thread reads side by side: what the widest vector units take.
 const TOGETHER: usize = 16;
@@ -26,16 +29,16 @@ const OPEN: usize = 128;
 const BYTES: u64 = 256 << 20;
 
 /// A package that has to be read.
-struct Job<'a> {
+pub(super) struct Job<'a> {
     shelf: usize,
-    file: &'a PackageFile,
-    size: u64,
+    pub(super) file: &'a PackageFile,
+    pub(super) stat: Stat,
 }
 
 impl Job<'_> {
     /// The size to the power of two. Only packages of one class are read together, since all take as long as the largest.
     fn class(&self) -> Option<u32> {
-        self.size.checked_ilog2()
+        self.stat.size.checked_ilog2()
     }
 }
 
@@ -49,7 +52,7 @@ pub struct Run<'a> {
     pub pool: &'a ThreadPool,
 }
 
-impl<'a> Run<'a> {
+impl Run<'_> {
     /// Looks at every package, reads those that have to be, and makes what was found lasting.
     ///
     /// # Errors
@@ -57,12 +60,21 @@ impl<'a> Run<'a> {
     pub fn examine(&self, mut collector: Collector<'_>) -> Result<Vec<Examined>, Error> {
         let (settled, jobs) = self.survey();
         collector.take(settled, None)?;
-        self.read_all(&jobs, &mut collector)?;
+        let bytes = jobs
+            .iter()
+            .fold(0u64, |sum, job| sum.saturating_add(job.stat.size));
+        self.examiner
+            .progress
+            .start(u64::try_from(jobs.len()).unwrap_or(u64::MAX), bytes);
+        match self.examiner.stage {
+            Stage::Scan(Share::Claimed) => self.read_claimed(jobs, &mut collector)?,
+            _ => self.read_all(jobs, &mut collector)?,
+        }
         Ok(collector.finish())
     }
 
-    /// Looks at every package of every subdir; the largest come first of those that have to be read.
-    fn survey(&self) -> (Vec<Examined>, Vec<Job<'a>>) {
+    /// Looks at every package of every subdir that is this run's to look at, and tells those that have to be read.
+    fn survey(&self) -> (Vec<Examined>, Vec<Job<'_>>) {
         let Run {
             examiner,
             shelves,
@@ -75,7 +87,10 @@ impl<'a> Run<'a> {
                 .iter()
                 .map(move |file| (shelf, file))
         });
-        let files: Vec<(usize, &PackageFile)> = files.collect();
+        let files: Vec<(usize, &PackageFile)> = match examiner.stage.share() {
+            Share::Part(part) => files.filter(|(_, file)| part.has(&file.path())).collect(),
+            Share::All | Share::Claimed => files.collect(),
+        };
         let surveyed: Vec<Surveyed> = pool.install(|| {
             let look = |(shelf, file): &(usize, &PackageFile)| {
                 shelves.get(*shelf).map(|one| examiner.survey(one, file))
@@ -86,24 +101,42 @@ impl<'a> Run<'a> {
         for (one, (shelf, file)) in surveyed.into_iter().zip(files) {
             match one {
                 Surveyed::Settled(examined) => settled.push(*examined),
-                Surveyed::ToRead(size) => jobs.push(Job { shelf, file, size }),
+                Surveyed::ToRead(stat) => jobs.push(Job { shelf, file, stat }),
             }
         }
-        // By size to the power of two: within it by name, which is the cache's order.
-        jobs.sort_by(|a, b| b.class().cmp(&a.class()).then_with(|| a.file.cmp(b.file)));
         (settled, jobs)
     }
 
-    /// Reads the packages on all threads, and makes what they find lasting on this one.
-    fn read_all(&self, jobs: &[Job<'_>], collector: &mut Collector<'_>) -> Result<(), Error> {
-        let bytes = jobs
-            .iter()
-            .fold(0u64, |sum, job| sum.saturating_add(job.size));
-        self.examiner
-            .progress
-            .start(u64::try_from(jobs.len()).unwrap_or(u64::MAX), bytes);
-        let key = || self.examiner.key.opened().map(|signer| signer.public_key());
-        let batches = self.batches(jobs);
+    /// A package that has to be read though this run did not find that itself.
+    pub(super) fn job<'f>(&self, shelf: usize, file: &'f PackageFile) -> Job<'f> {
+        // Where it can't be looked at, it can't be opened, which says why.
+        let stat = self.examiner.places.source.stat(&file.path());
+        let stat = stat.ok().flatten().unwrap_or_default();
+        Job { shelf, file, stat }
+    }
+
+    /// Reads the packages on all threads, the largest first, and makes what they find lasting on this one.
+    pub(super) fn read_all(
+        &self,
+        mut jobs: Vec<Job<'_>>,
+        collector: &mut Collector<'_>,
+    ) -> Result<(), Error> {
+        // By size to the power of two: within it by name, which is the cache's order.
+        jobs.sort_by(|a, b| b.class().cmp(&a.class()).then_with(|| a.file.cmp(b.file)));
+        let vouch =
+            |signature: &Signature, sha256: &[u8; 32]| self.examiner.vouch(signature, sha256);
+        let hand = || {
+            let signer = self.examiner.key.opened()?;
+            Some(Hand {
+                key: signer.public_key(),
+                others: self
+                    .examiner
+                    .stage
+                    .is_shared()
+                    .then_some(&vouch as Vouch<'_>),
+            })
+        };
+        let batches = self.batches(&jobs);
         let read = |number: usize| {
             batches
                 .get(number)
@@ -114,12 +147,12 @@ impl<'a> Run<'a> {
             items: jobs.len(),
         };
         crew::work(self.pool, work, read, |examined| {
-            collector.take(examined, key())
+            collector.take(examined, hand())
         })
     }
 
     /// Jobs that one thread does together: as many as pay, but so few at a class's end that no thread is left without.
-    fn batches<'j>(&self, jobs: &'j [Job<'a>]) -> Vec<&'j [Job<'a>]> {
+    fn batches<'j, 'f>(&self, jobs: &'j [Job<'f>]) -> Vec<&'j [Job<'f>]> {
         let threads = self.pool.current_num_threads().max(1);
         let open = (open_at_once() / threads).min(TOGETHER);
         let mut batches = Vec::new();

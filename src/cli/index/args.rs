@@ -1,4 +1,4 @@
-//! The flags of `index`, and the configuration that they mean.
+//! The flags of `index` and of those runs that do a part of it, and the configuration that they mean.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use crate::cli::options::{
     KeysFolder, MinBits, SigningOptions, Threads, Verbosity, clock, now, read_text,
 };
 use crate::error::Error;
-use crate::index::{Config, Freshness, Policy, SignList, SignedConfig, Signing};
+use crate::index::{Config, Freshness, Patches, Policy, SignList, SignedConfig, Signing};
+use crate::repodata::{Formats, Pins};
 
 /// The largest list of what may be signed, in bytes: some two million lines.
 const MAX_SIGN_LIST: u64 = 256 << 20;
@@ -19,15 +20,41 @@ const MAX_SIGN_LIST: u64 = 256 << 20;
 /// In milliseconds.
 const DAY: i64 = 24 * 3_600 * 1_000;
 
+const TRUST_HEADING: &str = "What is signed and listed";
+const SIGNED_HEADING: &str = "Signed index (switched on by `sigindex trust init`)";
+const RUN_HEADING: &str = "Cache and lock";
+
 /// Flags of `index`.
 #[derive(Debug, clap::Args)]
+#[command(mut_args(excluded_by_no_signing))]
 pub struct Args {
+    #[command(flatten)]
+    pub signing: SigningOptions,
+    #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
+    hold: HoldArgs,
+    #[command(flatten)]
+    files: FileArgs,
+    #[command(flatten)]
+    accept: AcceptArgs,
+    #[command(flatten)]
+    index: SignedArgs,
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    anew: AnewArgs,
+}
+
+/// What every run on a channel takes.
+#[derive(Debug, clap::Args)]
+pub struct Common {
     /// The channel's folder: linux-64, noarch, … with packages in them
     #[arg(required = true)]
     channel: Option<PathBuf>,
     /// Take just this subdir, of any name (repeatable)
     #[arg(long, value_name = "NAME", alias = "target-platform")]
-    pub subdir: Vec<String>,
+    subdir: Vec<String>,
     /// Write index files and signatures here; the channel's folder is then only read
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -44,26 +71,24 @@ pub struct Args {
     #[command(flatten)]
     pub folder: KeysFolder,
     #[command(flatten)]
-    pub signing: SigningOptions,
-    #[command(flatten)]
     pub min_bits: MinBits,
-    #[command(flatten)]
-    trust: TrustArgs,
-    #[command(flatten)]
-    pub files: FileArgs,
-    #[command(flatten)]
-    index: SignedArgs,
     #[command(flatten)]
     pub run: RunArgs,
 }
 
-/// What is done about a signed index.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Signed index (switched on by `sigindex trust init`)")]
-struct SignedArgs {
+/// What is done about a signed index that is not as it should be.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = SIGNED_HEADING)]
+pub struct AcceptArgs {
     /// Take index files as they stand where the signed index is broken or was put back, and begin a new generation
     #[arg(long)]
     accept_index: bool,
+}
+
+/// What is done about the generations of a signed index.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = SIGNED_HEADING)]
+pub struct SignedArgs {
     /// How many generations stay, the newest among them; one that was replaced within the hour always does
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     keep_generations: u16,
@@ -71,20 +96,17 @@ struct SignedArgs {
 
 /// What is signed, listed and refused.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What is signed and listed")]
-struct TrustArgs {
+#[command(next_help_heading = TRUST_HEADING)]
+pub struct TrustArgs {
     /// Sign nothing; list packages without a signature as unsigned
-    #[arg(long, conflicts_with_all = ["key", "create_key", "signing_log", "require_signed", "sign_only", "resign"])]
+    #[arg(long, conflicts_with_all = ["require_signed", "sign_only"])]
     no_sign: bool,
     /// Sign nothing, and refuse packages without a signature
-    #[arg(long, conflicts_with_all = ["key", "create_key", "signing_log", "sign_only", "resign"])]
+    #[arg(long, conflicts_with = "sign_only")]
     require_signed: bool,
     /// Sign only what this list names, in the form of sha256sum
     #[arg(long, value_name = "FILE")]
     sign_only: Option<PathBuf>,
-    /// Sign every package anew with the chosen key (rotation)
-    #[arg(long)]
-    resign: bool,
     /// Accept changed bytes and broken signatures, and sign them anew; of all packages, or those that match
     #[arg(long, value_name = "GLOB", num_args = 0..=1, require_equals = true, default_missing_value = "*")]
     replace: Option<String>,
@@ -97,6 +119,23 @@ struct TrustArgs {
     /// Decode archives to their end: checksums, duplicates, paths, bytes behind the end
     #[arg(long)]
     check_archives: bool,
+}
+
+/// What is read and signed though it is known.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct AnewArgs {
+    /// Sign every package anew with the chosen key (rotation)
+    #[arg(long, help_heading = TRUST_HEADING)]
+    resign: bool,
+    /// Read every package again
+    #[arg(long, help_heading = RUN_HEADING)]
+    rehash: bool,
+}
+
+/// What is published when not all is well.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = TRUST_HEADING)]
+pub struct HoldArgs {
     /// Let refused packages leave the index that were in it; they count as new from then on
     #[arg(long)]
     drop_refused: bool,
@@ -112,7 +151,7 @@ struct TrustArgs {
 
 /// How a run goes about its work.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Cache and lock")]
+#[command(next_help_heading = RUN_HEADING)]
 pub struct RunArgs {
     /// The cache: a folder, or a file in it [default: one for this channel under $XDG_CACHE_HOME/sigindex]
     #[arg(long, value_name = "PATH")]
@@ -120,9 +159,6 @@ pub struct RunArgs {
     /// What tells that a file is unchanged; mtime-size is for fresh machines that bring a saved cache
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = StatMode::Full)]
     stat: StatMode,
-    /// Read every package again
-    #[arg(long)]
-    rehash: bool,
     /// Wait for another run on this channel to end
     #[arg(long)]
     pub wait: bool,
@@ -140,7 +176,28 @@ enum StatMode {
     MtimeSize,
 }
 
-impl Args {
+/// Flags that mean nothing where nothing is signed.
+pub fn excluded_by_no_signing(arg: clap::Arg) -> clap::Arg {
+    match arg.get_id().as_str() {
+        "key" | "create_key" | "signing_log" | "resign" => {
+            arg.conflicts_with_all(["no_sign", "require_signed"])
+        }
+        _ => arg,
+    }
+}
+
+/// The flags of a run, as far as its verb has them.
+pub struct Flags<'a> {
+    pub common: &'a Common,
+    pub trust: &'a TrustArgs,
+    pub accept: AcceptArgs,
+    /// Of runs that read and sign.
+    pub anew: Option<AnewArgs>,
+    /// Of runs that publish.
+    pub publishing: Option<(HoldArgs, &'a FileArgs, SignedArgs)>,
+}
+
+impl Common {
     /// The channel's folder. Clap demands it, except beside another verb.
     pub fn channel(&self) -> Result<&Path, Error> {
         self.channel
@@ -148,8 +205,7 @@ impl Args {
             .ok_or_else(|| Error::Usage("name a channel, or see --help".to_owned()))
     }
 
-    /// What the run is asked to do.
-    pub fn config(&self) -> Result<Config, Error> {
+    fn selection(&self) -> Result<Selection, Error> {
         let names = self.subdir.iter().map(|name| {
             SubdirName::chosen(name).ok_or_else(|| {
                 Error::Usage(format!(
@@ -159,41 +215,85 @@ impl Args {
             })
         });
         let names: Vec<SubdirName> = names.collect::<Result<_, _>>()?;
-        Ok(Config {
-            channel: self.channel()?.display().to_string(),
-            selection: if names.is_empty() {
-                Selection::Standard
-            } else {
-                Selection::Named(names)
-            },
-            policy: policy(&self.trust)?,
-            min_bits: self.min_bits.min_bits,
-            formats: self.files.formats(self.channel()?)?,
-            patches: self.files.patches()?,
-            pins: self.files.pins()?,
-            keep_shards: i64::from(self.files.keep_shards).saturating_mul(DAY),
-            detached: self.files.detached(),
-            strict: self.trust.strict,
-            drop_refused: self.trust.drop_refused,
-            update_only: self.trust.update_only,
-            check_archives: self.trust.check_archives,
-            freshness: match self.run.stat {
-                StatMode::Full => Freshness::Full,
-                StatMode::MtimeSize => Freshness::SizeAndMtime,
-            },
-            rehash: self.run.rehash,
-            signed: SignedConfig {
-                accept: self.index.accept_index,
-                keep: usize::from(self.index.keep_generations),
-                clock: clock(),
-            },
-            dry_run: self.dry_run,
-            now: now()?,
+        Ok(match names.is_empty() {
+            true => Selection::Standard,
+            false => Selection::Named(names),
         })
     }
 }
 
-fn policy(args: &TrustArgs) -> Result<Policy, Error> {
+impl Args {
+    /// What the run is asked to do.
+    pub fn config(&self) -> Result<Config, Error> {
+        let flags = Flags {
+            common: &self.common,
+            trust: &self.trust,
+            accept: self.accept,
+            anew: Some(self.anew),
+            publishing: Some((self.hold, &self.files, self.index)),
+        };
+        flags.config()
+    }
+}
+
+impl Flags<'_> {
+    /// What the run is asked to do.
+    pub fn config(&self) -> Result<Config, Error> {
+        let (common, run) = (self.common, &self.common.run);
+        let config = Config {
+            channel: common.channel()?.display().to_string(),
+            selection: common.selection()?,
+            policy: policy(self.trust, self.anew)?,
+            min_bits: common.min_bits.min_bits,
+            formats: Formats::default(),
+            patches: Patches::OfSubdirs,
+            pins: Pins::default(),
+            keep_shards: 0,
+            detached: false,
+            strict: false,
+            drop_refused: false,
+            update_only: false,
+            check_archives: self.trust.check_archives,
+            freshness: match run.stat {
+                StatMode::Full => Freshness::Full,
+                StatMode::MtimeSize => Freshness::SizeAndMtime,
+            },
+            rehash: self.anew.is_some_and(|anew| anew.rehash),
+            signed: SignedConfig {
+                accept: self.accept.accept_index,
+                keep: 1,
+                clock: clock(),
+            },
+            dry_run: common.dry_run,
+            now: now()?,
+        };
+        self.publishing(config)
+    }
+
+    /// The same, with what only a run that publishes is asked.
+    fn publishing(&self, config: Config) -> Result<Config, Error> {
+        let Some((hold, files, index)) = self.publishing else {
+            return Ok(config);
+        };
+        Ok(Config {
+            formats: files.formats(self.common.channel()?)?,
+            patches: files.patches()?,
+            pins: files.pins()?,
+            keep_shards: i64::from(files.keep_shards).saturating_mul(DAY),
+            detached: files.detached(),
+            strict: hold.strict,
+            drop_refused: hold.drop_refused,
+            update_only: hold.update_only,
+            signed: SignedConfig {
+                keep: usize::from(index.keep_generations),
+                ..config.signed
+            },
+            ..config
+        })
+    }
+}
+
+fn policy(args: &TrustArgs, anew: Option<AnewArgs>) -> Result<Policy, Error> {
     let signing = match &args.sign_only {
         Some(path) => Signing::Listed(sign_list(path)?),
         None if args.no_sign => Signing::Off,
@@ -203,7 +303,7 @@ fn policy(args: &TrustArgs) -> Result<Policy, Error> {
     Ok(Policy {
         signing,
         replace: args.replace.as_deref().map(glob).transpose()?,
-        resign: args.resign,
+        resign: anew.is_some_and(|anew| anew.resign),
         keep_unknown: args.keep_unknown,
         allow_mismatch: args.allow_mismatch,
     })

@@ -1,24 +1,41 @@
 //! `sigindex CHANNEL`: signs what is unsigned, indexes, publishes. Opens what the run works with: places,
-//! lock, cache, keys.
+//! lock, cache, keys; and what the runs of workers work with, who share them.
 
-mod args;
-mod files;
+pub mod args;
+pub mod files;
 pub mod open;
 
 use std::sync::atomic::Ordering;
 
-use super::options::{or_interrupted, signing_log, stop_on_signals};
+use super::options::{SigningOptions, or_interrupted, signing_log, stop_on_signals};
 use super::place::Place;
 use super::signing::Keys;
 use super::{out, status};
 use crate::error::Error;
 use crate::index::{self, Places, Tools};
-use crate::report::{Outcome, Report};
-pub use args::Args;
+use crate::report::{Outcome, Refused, Report};
+use crate::storage::LockFor;
+pub use args::{Args, Common};
 use open::{Memory, Output};
 
 pub fn run(args: &Args) -> Result<u8, Error> {
-    let result = run_index(args);
+    let result = args.config().and_then(|config| {
+        let opening = Opening {
+            common: &args.common,
+            signing: Some(&args.signing),
+            lock: LockFor::Alone,
+        };
+        opening.work(|tools| index::index(&config, tools))
+    });
+    end(&args.common, result)
+}
+
+/// Prints what a run did that was to publish; its exit status.
+pub fn end(args: &Common, result: Result<(Report, Option<String>), Error>) -> Result<u8, Error> {
+    let result = result.map(|(mut report, note)| {
+        report.warnings.extend(note);
+        report
+    });
     match &result {
         Ok(report) => print(args, report)?,
         Err(error) if args.json => {
@@ -27,71 +44,102 @@ pub fn run(args: &Args) -> Result<u8, Error> {
         }
         Err(_) => {}
     }
-    Ok(match result?.outcome() {
+    Ok(exit_status(result?.outcome()))
+}
+
+/// The exit status of a run.
+pub fn exit_status(outcome: Outcome) -> u8 {
+    match outcome {
         Outcome::Published => 0,
         Outcome::PublishedInPart => status::IN_PART,
         Outcome::Failed => status::FAILED,
-    })
+    }
 }
 
-fn run_index(args: &Args) -> Result<Report, Error> {
-    let config = args.config()?;
-    let progress = args.verbosity.progress();
-    let source = Place::open(args.channel()?)?;
-    open::demand_channel(&source)?;
-    let output = Output::open(args, &source)?;
-    let target = output.place().unwrap_or(&source);
-    let cancelled = stop_on_signals()?;
-    // A run that has yet to begin has nothing to bring to an end: a signal ends it at once.
-    if cancelled.swap(true, Ordering::Relaxed) {
-        return Err(Error::Interrupted);
-    }
-    let _lock = open::lock(args, target)?;
-    cancelled.store(false, Ordering::Relaxed);
-    let mut memory = Memory::open(args, &source, target)?;
-    let keys = Keys::open(&args.folder, &args.signing, &args.min_bits)?;
-    let mut log = signing_log(&args.signing, args.dry_run)?;
-    let tools = Tools {
-        places: Places::new(source.storage(), output.storage()),
-        cache: memory.cache(),
-        keyring: &keys.keyring,
-        key: keys.signing_key(&progress),
-        roles: keys.roles(&progress),
-        log: log.as_mut(),
-        pool: &args.threads.pool()?,
-        progress: &progress,
-        cancelled: &cancelled,
-    };
-    let result = index::index(&config, tools);
-    progress.finish();
-    let mut report = or_interrupted(result, &cancelled)?;
-    report.warnings.extend(memory.note());
-    Ok(report)
+/// What a run works with, to be opened.
+pub struct Opening<'a> {
+    pub common: &'a Common,
+    /// Which key signs packages; `None` where none does.
+    pub signing: Option<&'a SigningOptions>,
+    /// Who else may be at work on the channel.
+    pub lock: LockFor,
 }
 
-fn print(args: &Args, report: &Report) -> Result<(), Error> {
-    let quiet = args.verbosity.quiet;
-    if !quiet {
-        report
-            .warnings
-            .iter()
-            .for_each(|warning| out::warning(warning));
-    }
-    if quiet || args.json {
-        for one in &report.refused {
-            out::error(&format!("{}: {}", one.package, one.reason));
+impl Opening<'_> {
+    /// Opens it, and lets a run work with it; what came of that, and what there is to say of the cache.
+    pub fn work<T>(
+        &self,
+        work: impl FnOnce(Tools<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Option<String>), Error> {
+        let args = self.common;
+        let progress = args.verbosity.progress();
+        let source = Place::open(args.channel()?)?;
+        open::demand_channel(&source)?;
+        let output = Output::open(args, &source)?;
+        let target = output.place().unwrap_or(&source);
+        let cancelled = stop_on_signals()?;
+        // A run that has yet to begin has nothing to bring to an end: a signal ends it at once.
+        if cancelled.swap(true, Ordering::Relaxed) {
+            return Err(Error::Interrupted);
         }
+        let _lock = open::lock(args, target, self.lock)?;
+        cancelled.store(false, Ordering::Relaxed);
+        let mut memory = Memory::open(args, &source, target)?;
+        let signing = self.signing.cloned().unwrap_or_default();
+        let keys = Keys::open(&args.folder, &signing, &args.min_bits)?;
+        let mut log = signing_log(&signing, args.dry_run)?;
+        let tools = Tools {
+            places: Places::new(source.storage(), output.storage()),
+            cache: memory.cache(),
+            keyring: &keys.keyring,
+            key: keys.signing_key(&progress),
+            roles: keys.roles(&progress),
+            log: log.as_mut(),
+            pool: &args.threads.pool()?,
+            progress: &progress,
+            cancelled: &cancelled,
+        };
+        let result = work(tools);
+        progress.finish();
+        Ok((or_interrupted(result, &cancelled)?, memory.note()))
     }
+}
+
+fn print(args: &Common, report: &Report) -> Result<(), Error> {
+    tell(args, &report.warnings, &report.refused);
+    let quiet = args.verbosity.quiet;
     if let (Some(why), true) = (&report.not_published, quiet || args.json) {
         let done = if report.dry_run { "would be" } else { "was" };
         out::error(&format!("nothing {done} published: {why}"));
     }
+    show(args, report, |all| report.text(all))
+}
+
+/// Says what an operator should know, and names what was refused where no list of it is printed.
+pub fn tell(args: &Common, warnings: &[String], refused: &[Refused]) {
+    let quiet = args.verbosity.quiet;
+    if !quiet {
+        warnings.iter().for_each(|warning| out::warning(warning));
+    }
+    if quiet || args.json {
+        for one in refused {
+            out::error(&format!("{}: {}", one.package, one.reason));
+        }
+    }
+}
+
+/// Prints a report: as JSON, as text, or not at all.
+pub fn show(
+    args: &Common,
+    report: &impl serde::Serialize,
+    text: impl FnOnce(bool) -> String,
+) -> Result<(), Error> {
     if args.json {
         // A report is numbers, texts and lists: it always prints.
         let text = serde_json::to_string(report).unwrap_or_default();
         out::result(&format!("{text}\n"))
-    } else if !quiet {
-        out::result(&report.text(args.verbosity.verbose))
+    } else if !args.verbosity.quiet {
+        out::result(&text(args.verbosity.verbose))
     } else {
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::Args;
+use super::Common;
 use crate::cache::{Cache, NoCache, SqliteCache};
 use crate::channel::SubdirName;
 use crate::cli::options::cache_home;
@@ -12,7 +12,7 @@ use crate::cli::place::{self, Held, Patience, Place};
 use crate::error::Error;
 use crate::package::Format;
 use crate::record::hex;
-use crate::storage::{Nowhere, Storage};
+use crate::storage::{LockFor, Nowhere, Storage};
 
 /// The file of the cache in its folder.
 const CACHE_FILE: &str = "cache.db";
@@ -28,7 +28,7 @@ pub enum Output {
 }
 
 impl Output {
-    pub fn open(args: &Args, source: &Place) -> Result<Output, Error> {
+    pub fn open(args: &Common, source: &Place) -> Result<Output, Error> {
         let Some(path) = &args.output else {
             return Ok(Output::InPlace);
         };
@@ -83,11 +83,14 @@ pub fn demand_channel(source: &Place) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn lock(args: &Args, target: &Place) -> Result<Option<Held>, Error> {
-    if args.dry_run || args.run.no_lock {
+pub fn lock(args: &Common, target: &Place, purpose: LockFor) -> Result<Option<Held>, Error> {
+    // A lease can't be held together; workers do nothing that would need one.
+    let is_needless = purpose == LockFor::Beside && target.folder().is_none();
+    if args.dry_run || args.run.no_lock || is_needless {
         return Ok(None);
     }
     let patience = Patience {
+        purpose,
         wait: args.run.wait,
         quiet: args.verbosity.quiet,
     };
@@ -107,7 +110,7 @@ impl Memory {
     ///
     /// # Errors
     /// When it lies in the channel, or can't be opened or made.
-    pub fn open(args: &Args, source: &Place, target: &Place) -> Result<Memory, Error> {
+    pub fn open(args: &Common, source: &Place, target: &Place) -> Result<Memory, Error> {
         let path = cache_path(args, source, target)?;
         if !args.dry_run {
             return Ok(Memory::Kept(SqliteCache::open(&path)?));
@@ -133,7 +136,7 @@ impl Memory {
     }
 }
 
-fn cache_path(args: &Args, source: &Place, target: &Place) -> Result<PathBuf, Error> {
+fn cache_path(args: &Common, source: &Place, target: &Place) -> Result<PathBuf, Error> {
     let path = match &args.run.cache {
         None => default_cache_path(source, target)?,
         Some(path) => {

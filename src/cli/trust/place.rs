@@ -13,6 +13,7 @@ use crate::cli::place::{self, Held, Patience};
 use crate::error::Error;
 use crate::keys::{Fingerprint, Keyring, KeysDir};
 use crate::record::hex;
+use crate::storage::LockFor;
 use crate::trust::{Desk, OldKey};
 use crate::upstream::StoredUpstream;
 
@@ -112,6 +113,7 @@ impl Place {
         place.memory = Some(memory(&place.place)?);
         if !write.no_lock {
             place._lock = Some(place.place.lock(Patience {
+                purpose: LockFor::Alone,
                 wait: write.wait,
                 quiet: write.verbosity.quiet,
             })?);

@@ -60,6 +60,11 @@ pub struct Ledger {
 pub struct Asked(Option<String>);
 
 impl Asked {
+    /// What a run is asked that leaves no ledger.
+    pub fn nothing() -> Asked {
+        Asked(None)
+    }
+
     /// What this run is asked. `signed` tells whether a signed index has a part in it.
     pub fn of(config: &Config, places: Places<'_>, keyring: &Keyring, signed: bool) -> Asked {
         let policy = &config.policy;
