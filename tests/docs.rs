@@ -18,8 +18,11 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 fn documents() -> BTreeMap<String, String> {
     let root = Path::new(ROOT);
     let mut paths = vec![root.join("README.md"), root.join("CHANGELOG.md")];
-    for entry in std::fs::read_dir(root.join("docs")).into_iter().flatten() {
-        paths.push(entry.unwrap().path());
+    for entry in walkdir::WalkDir::new(root.join("docs")) {
+        let path = entry.unwrap().into_path();
+        if path.extension().is_some_and(|end| end == "md") {
+            paths.push(path);
+        }
     }
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
     let documents = paths

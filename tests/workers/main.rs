@@ -13,6 +13,7 @@
 mod scene;
 
 mod claims;
+mod manifests;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
