@@ -200,3 +200,32 @@ fn the_text_tells_what_follows() {
         .says("3 signed, 0 refused");
     run.says("nothing is published yet: `sigindex publish` does that");
 }
+
+#[cfg(feature = "tuf")]
+#[test]
+fn the_key_of_a_signed_index_is_needed_where_it_is_published() {
+    let scene = Scene::of_three();
+    for key in ["index", "root"] {
+        scene.run(&["keygen", key]).exits(0);
+    }
+    let init = ["trust", "init", "channel"];
+    let keys = ["--root-key", "root", "--index-key", "index"];
+    scene.run(&[&init[..], &keys].concat()).exits(0);
+    scene.index(&["--key", "fixture"]).exits(0);
+    let new = scene.package("new");
+    let private = scene.key_path("index");
+    let away = scene.path("index-key");
+    std::fs::rename(&private, &away).unwrap();
+    scene.index(&["--key", "fixture"]).exits(1);
+    let flags = ["scan", "channel", "--json", "--key"];
+    let scan = |key: &str| scene.run(&[&flags[..], &[key]].concat());
+    // A key that signs indexes signs no package, here neither.
+    scan("root").exits(1);
+    scan("fixture").exits(0).has("signed", &[&new]);
+    scene.run(&["publish", "channel"]).exits(1);
+    std::fs::rename(&away, &private).unwrap();
+    let run = scene.run(&["publish", "channel", "--json"]).exits(0);
+    assert_eq!(run.report()["signed_index"]["new"], true);
+    assert_eq!(names(&run, "added"), [new]);
+    scene.run(&["verify", "channel"]).exits(0);
+}

@@ -48,6 +48,7 @@ pub struct Args {
 
 /// What every run on a channel takes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = None::<&str>)]
 pub struct Common {
     /// The channel's folder: linux-64, noarch, … with packages in them
     #[arg(required = true)]
