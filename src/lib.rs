@@ -8,7 +8,7 @@
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
 //! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify), [`audit`](mod@audit), `trust`, `gate`: the order of the steps, and the threads |
 //! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`patch`], [`publish`], [`report`], [`progress`], [`signing_log`], [`tuf`] |
-//! | floor | [`storage`], [`upstream`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`error`] |
+//! | floor | [`storage`], [`upstream`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], `child`, [`error`] |
 //!
 //! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
 //!
@@ -42,6 +42,7 @@ pub mod attestation;
 pub mod audit;
 pub mod cache;
 pub mod channel;
+mod child;
 pub mod cli;
 pub mod details;
 pub mod error;

@@ -325,6 +325,11 @@ fn libraries_stay_in_their_rooms() {
 }
 
 #[test]
+fn other_programs_are_started_without_secrets() {
+    none(only_in(&["child"], &["Command::new"]));
+}
+
+#[test]
 fn every_file_says_what_it_owns() {
     let mut wrong = Vec::new();
     for folder in ["src", "tests", "benches"] {

@@ -7,12 +7,13 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use crate::child;
 use crate::error::Error;
 use crate::record::is_deceptive;
 
@@ -27,9 +28,6 @@ const LINE_LENGTH: usize = 400;
 
 /// How often a script is looked at.
 const TICK: Duration = Duration::from_millis(5);
-
-/// Variables that no script is to see.
-const SECRETS: [&str; 2] = ["SIGINDEX_PASSPHRASE", "SIGINDEX_PRIVATE_KEY"];
 
 /// Calls `_patch_repodata(repodata, subdir)` of a script, and gives what it returned, as JSON. The script may do what
 /// the operator may, and what it prints goes to standard error.
@@ -67,16 +65,13 @@ fn call(
     input.write_all(repodata)?;
     input.rewind()?;
     let output = memory("patch_instructions.json")?;
-    let mut command = Command::new(PYTHON);
+    let mut command = child::command(PYTHON);
     // -B: no __pycache__ beside the script.
     command.args(["-B", "-c", RUNNER]).arg(script).arg(subdir);
     command
         .arg(OUTPUT_CAP.to_string())
         .stdin(input)
         .stdout(output.try_clone()?);
-    for name in SECRETS {
-        command.env_remove(name);
-    }
     let mut child = command.spawn()?;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -96,7 +91,7 @@ fn call(
 /// # Errors
 /// In words, where there is none.
 pub(super) fn require_python() -> Result<(), String> {
-    let mut command = Command::new(PYTHON);
+    let mut command = child::command(PYTHON);
     let command = command.arg("--version").stdin(Stdio::null());
     let run = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     match run.map_err(|cause| why(&cause))? {

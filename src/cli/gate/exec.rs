@@ -3,23 +3,20 @@
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ExitStatus};
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGQUIT};
 
 use super::flags::Channels;
 use super::signals::Signals;
+use crate::child;
 use crate::error::Error;
 use crate::gate::policy::ChannelName;
 use crate::gate::{self, Token};
 
 /// Tells a command where the gate is.
 const URL: &str = "SIGINDEX_GATE_URL";
-
-/// Variables of ours hold secrets: none goes to the command but this one.
-const OURS: &str = "SIGINDEX_";
-const KEYS_DIR: &str = "SIGINDEX_KEYS_DIR";
 
 /// What stands for the gate itself in a command's words.
 const GATE: &str = "gate";
@@ -71,14 +68,8 @@ fn command(args: &Args, url: &str, names: &[ChannelName]) -> Result<Child, Error
             "there is no command to run; write it after --".to_owned(),
         ));
     };
-    let mut command = Command::new(program);
+    let mut command = child::command(program);
     command.args(words);
-    for (name, _) in std::env::vars_os() {
-        let is_ours = name.as_encoded_bytes().starts_with(OURS.as_bytes());
-        if is_ours && name != KEYS_DIR {
-            command.env_remove(name);
-        }
-    }
     // A proxy could not reach the gate, and is no business of its clients.
     for name in ["NO_PROXY", "no_proxy"] {
         command.env(name, without_proxy(std::env::var_os(name)));
