@@ -1,6 +1,7 @@
 //! The key that signs an index, and those that vouch for its root: how runs and `trust` find them. Owns the choice and
-//! the environment's index key; must not know of package keys.
+//! the environment's index key, be it there or elsewhere; must not know of package keys.
 
+use super::elsewhere::Elsewhere;
 use super::signing::{environment_key, environment_name, passphrase, set_passphrase};
 use crate::error::Error;
 use crate::index::Keys as Fingerprints;
@@ -9,6 +10,8 @@ use crate::signature::{Signer, local_signer};
 
 const PRIVATE_KEY: &str = "SIGINDEX_INDEX_PRIVATE_KEY";
 const KEY_NAME: &str = "SIGINDEX_INDEX_KEY_NAME";
+/// A key that a command or a token holds.
+const ELSEWHERE: &str = "SIGINDEX_INDEX_KEY";
 
 /// Where the key is looked for.
 pub struct IndexKey<'a> {
@@ -22,6 +25,7 @@ pub struct IndexKey<'a> {
 enum Choice {
     File(KeyName),
     Environment(KeyName),
+    Elsewhere(Elsewhere),
 }
 
 impl IndexKey<'_> {
@@ -32,8 +36,11 @@ impl IndexKey<'_> {
                 return Ok(Choice::File(name));
             }
         }
-        let environment = environment_name(PRIVATE_KEY, KEY_NAME)?;
-        environment.map(Choice::Environment).ok_or_else(|| {
+        if let Some(name) = environment_name(PRIVATE_KEY, KEY_NAME)? {
+            return Ok(Choice::Environment(name));
+        }
+        let elsewhere = Elsewhere::of_environment(ELSEWHERE, KEY_NAME)?;
+        elsewhere.map(Choice::Elsewhere).ok_or_else(|| {
             let prints: Vec<_> = named.iter().map(ToString::to_string).collect();
             Error::NoIndexKey {
                 folder: self.folder.path().display().to_string(),
@@ -44,18 +51,23 @@ impl IndexKey<'_> {
 
     /// Opens it.
     pub fn open(&self, named: &Fingerprints) -> Result<Box<dyn Signer>, Error> {
-        let key = match self.choose(named)? {
-            Choice::File(name) => self.folder.load_private(&name, &passphrase)?,
-            Choice::Environment(name) => environment_key(PRIVATE_KEY, &name, &passphrase)?,
+        let signer = match self.choose(named)? {
+            Choice::File(name) => local_signer(self.folder.load_private(&name, &passphrase)?),
+            Choice::Environment(name) => {
+                local_signer(environment_key(PRIVATE_KEY, &name, &passphrase)?)
+            }
+            Choice::Elsewhere(elsewhere) => elsewhere.signer(self.keyring, self.folder)?,
         };
-        self.demand_fitness(key.public(), named)?;
-        Ok(local_signer(key))
+        self.demand_fitness(signer.public_key(), named)?;
+        Ok(signer)
     }
 
     /// All that can be told of it without a passphrase.
     pub fn check(&self, named: &Fingerprints) -> Result<(), Error> {
         let key = match self.choose(named)? {
             Choice::File(name) => self.folder.check_private(&name)?,
+            // It is told when it signs.
+            Choice::Elsewhere(_) => return Ok(()),
             Choice::Environment(name) => {
                 match environment_key(PRIVATE_KEY, &name, &set_passphrase) {
                     Err(Error::Key(KeyError::NoPassphrase { .. })) => return Ok(()),

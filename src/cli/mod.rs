@@ -2,6 +2,7 @@
 //! opened objects here, once, and nothing below sees clap.
 
 mod array;
+mod elsewhere;
 #[cfg(feature = "gate")]
 mod gate;
 mod index;
@@ -33,6 +34,9 @@ Environment:
   SIGINDEX_KEYS_DIR     folder of keys
   SIGINDEX_PRIVATE_KEY  a private key, whole (PEM), named by SIGINDEX_KEY_NAME; --key wins over it
   SIGINDEX_PARTS        how many workers scan, where the job array does not say
+  SIGINDEX_INDEX_KEY    the key of a signed index: exec:COMMAND or pkcs11:URI, named by
+                        SIGINDEX_INDEX_KEY_NAME
+  SIGINDEX_PIN          PIN of a token (pkcs11:URI), and SIGINDEX_PKCS11_MODULE its library
   SIGINDEX_GATE_TOKEN   the secret in the gate's paths
   SIGINDEX_PASSPHRASE   passphrase of an encrypted private key; asked for where it is not set
   XDG_CACHE_HOME        where the cache is [default: ~/.cache]

@@ -58,9 +58,21 @@ pub struct MinBits {
 /// Which key signs.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SigningOptions {
-    /// Key that signs [default: the only private key in the folder]
-    #[arg(long, value_name = "NAME", help_heading = "Keys")]
+    /// Key that signs: NAME of the folder, or exec:COMMAND, or pkcs11:URI [default: the only private key in the folder]
+    #[arg(long, value_name = "KEY", help_heading = "Keys")]
     pub key: Option<String>,
+    /// How the key of exec: or pkcs11: is called [default: $SIGINDEX_KEY_NAME, else what the command or token says]
+    #[arg(long, value_name = "NAME", requires = "key", help_heading = "Keys")]
+    pub key_name: Option<String>,
+    /// How long the command of exec: may take for an answer
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u32).range(1..=86_400),
+        help_heading = "Keys"
+    )]
+    pub key_timeout: u32,
     /// Key that signs; made when it isn't there
     #[arg(
         long,

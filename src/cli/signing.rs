@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use super::elsewhere::Elsewhere;
 use super::index_key::{IndexKey, is_among, vouching};
 use super::options::{KeysFolder, MinBits, SigningOptions, variable};
 use super::out;
@@ -28,28 +29,37 @@ enum Choice {
 pub struct Keys {
     /// The folder.
     pub folder: KeysDir,
-    /// The public keys in it, and the one of the environment.
+    /// The public keys in it, the one of the environment, and the one elsewhere.
     pub keyring: Keyring,
+    /// A key that a command or a token holds, and its name.
+    elsewhere: Option<(Elsewhere, KeyName)>,
     signing: SigningOptions,
     min_bits: u32,
 }
 
 impl Keys {
-    /// Opens the folder. The environment's key counts as being there.
+    /// Opens the folder. The environment's key counts as being there, and so does one elsewhere.
     pub fn open(
         folder: &KeysFolder,
         signing: &SigningOptions,
         min_bits: &MinBits,
     ) -> Result<Keys, Error> {
-        let named = signing.key.iter().chain(&signing.create_key);
-        named
-            .map(|name| KeyName::parse(name))
-            .collect::<Result<Vec<_>, _>>()?;
+        let elsewhere = Elsewhere::of_flags(signing)?;
+        let in_folder = signing.key.iter().filter(|_| elsewhere.is_none());
+        for name in in_folder.chain(&signing.create_key) {
+            KeyName::parse(name)?;
+        }
         let folder = folder.open()?;
-        let keyring = open_keyring(&folder)?;
+        let mut keyring = open_keyring(&folder)?;
+        let mut join = |elsewhere: Elsewhere| {
+            let name = elsewhere.join(&mut keyring, &folder)?;
+            Ok::<_, Error>((elsewhere, name))
+        };
+        let elsewhere = elsewhere.map(&mut join).transpose()?;
         Ok(Keys {
             folder,
             keyring,
+            elsewhere,
             signing: signing.clone(),
             min_bits: min_bits.min_bits,
         })
@@ -120,21 +130,28 @@ impl Keys {
     }
 
     fn open_signer(&self, roles: &Fingerprints) -> Result<Box<dyn Signer>, Error> {
-        let key = match self.choose(roles)? {
-            Choice::File(name) => self.folder.load_private(&name, &passphrase)?,
-            Choice::Environment(name) => self.environments_key(&name, &passphrase)?,
+        let signer = match &self.elsewhere {
+            Some((elsewhere, _)) => elsewhere.signer(&self.keyring, &self.folder)?,
+            None => local_signer(self.open_key(roles)?),
+        };
+        self.demand_fitness(signer.public_key(), roles)?;
+        self.remember_use(signer.public_key())?;
+        Ok(signer)
+    }
+
+    fn open_key(&self, roles: &Fingerprints) -> Result<PrivateKey, Error> {
+        match self.choose(roles)? {
+            Choice::File(name) => Ok(self.folder.load_private(&name, &passphrase)?),
+            Choice::Environment(name) => self.environments_key(&name, &passphrase),
             Choice::Missing(name) => {
                 self.folder.create(&name, KeySize::default(), None)?;
                 out::message(&format!(
                     "made the key {name} in {}",
                     self.folder.path().display()
                 ));
-                self.folder.load_private(&name, &passphrase)?
+                Ok(self.folder.load_private(&name, &passphrase)?)
             }
-        };
-        self.demand_fitness(key.public(), roles)?;
-        self.remember_use(key.public())?;
-        Ok(local_signer(key))
+        }
     }
 
     /// The key of the environment, held against the public key of its name in the folder.
@@ -190,6 +207,13 @@ impl Keys {
 
     /// All that can be told of the signing key without a passphrase, and without making one.
     fn check_signer(&self, roles: &Fingerprints) -> Result<(), Error> {
+        if let Some((_, name)) = &self.elsewhere {
+            return match self.keyring.get(name) {
+                Some(Ok(public)) => self.demand_fitness(public, roles),
+                Some(Err(broken)) => Err(Error::Environment(broken.to_string())),
+                None => Ok(()),
+            };
+        }
         let public = match self.choose(roles)? {
             Choice::File(name) => self.folder.check_private(&name)?,
             Choice::Missing(_) => return Ok(()),

@@ -2,10 +2,13 @@
 //! one. It knows keys, and nothing of packages, channels or where a `.sig` file lies.
 
 mod check;
+mod exec;
+mod probe;
 mod purpose;
 mod signer;
 
 pub use check::{Check, InvalidReason, check};
+pub use exec::{ExecError, ExecFault, ExecPlan, ExecSigner, Group};
 pub use purpose::{is_metadata, reads_as_metadata};
 pub use signer::{AwsLcSigner, RsaSigner, SignError, Signer, local_signer, sign};
 

@@ -38,7 +38,7 @@ use thiserror::Error;
 use super::Signature;
 use crate::keys::{KeyName, PrivateKey, PublicKey, SALT_BYTES};
 
-/// What can sign digests with one key: here a key in memory; a program or a hardware token in time.
+/// What can sign digests with one key: here a key in memory; elsewhere a command, or a token.
 ///
 /// `sign_digest` gives a bare RSASSA-PSS signature (RFC 8017, 8.1.1: SHA-256, MGF1-SHA-256, salt of 32
 /// bytes) for a SHA-256. It is called from many threads at once.

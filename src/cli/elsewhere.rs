@@ -1,0 +1,201 @@
+//! Keys that are elsewhere: `exec:COMMAND` and `pkcs11:URI`. Owns their addresses, what the environment says about
+//! them, and when they are opened; must not know which checks a key has to pass.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::options::{SigningOptions, variable};
+use crate::error::Error;
+use crate::keys::{KeyName, Keyring, KeysDir};
+use crate::signature::{ExecPlan, ExecSigner, Group, Signer};
+
+const KEY_NAME: &str = "SIGINDEX_KEY_NAME";
+
+/// How long a command may take where no flag says so, in seconds.
+const TIMEOUT: u32 = 60;
+
+/// Where a key is that no file holds.
+#[derive(Debug, Clone)]
+enum Address {
+    /// What `/bin/sh -c` gets.
+    Exec(String),
+    /// A URI of RFC 7512, with its scheme.
+    Pkcs11(String),
+}
+
+impl Address {
+    /// Reads what may be the name of a key in the folder too: no name has a colon.
+    fn parse(text: &str) -> Result<Option<Address>, Error> {
+        match text.split_once(':') {
+            Some(("exec", command)) if command.trim().is_empty() => Err(Error::Usage(
+                "--key exec: has no command; write it behind the colon, as in --key 'exec:python3 sign.py'"
+                    .to_owned(),
+            )),
+            Some(("exec", command)) => Ok(Some(Address::Exec(command.to_owned()))),
+            Some(("pkcs11", _)) => Ok(Some(Address::Pkcs11(text.to_owned()))),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A key elsewhere.
+pub struct Elsewhere {
+    address: Address,
+    /// Its name, unless only the command or the token knows it.
+    name: Option<KeyName>,
+    timeout: Duration,
+    /// Opened already, to learn its public half.
+    opened: Mutex<Option<Box<dyn Signer>>>,
+}
+
+impl Elsewhere {
+    /// The one of `--key`, unless that names a key in the folder.
+    pub fn of_flags(signing: &SigningOptions) -> Result<Option<Elsewhere>, Error> {
+        let address = signing.key.as_deref().map(Address::parse).transpose()?;
+        match (address.flatten(), &signing.key_name) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Error::Usage(
+                "--key-name is for keys elsewhere (--key exec:… or pkcs11:…); a key in the folder has its name"
+                    .to_owned(),
+            )),
+            (Some(address), name) => {
+                let name = name.clone().map_or_else(|| variable(KEY_NAME), |name| Ok(Some(name)));
+                Self::new(address, name?, signing.key_timeout).map(Some)
+            }
+        }
+    }
+
+    /// The one that a variable tells of, and its name by another.
+    pub fn of_environment(key: &str, name: &str) -> Result<Option<Elsewhere>, Error> {
+        let Some(text) = variable(key)? else {
+            return Ok(None);
+        };
+        let address = Address::parse(&text)?.ok_or_else(|| {
+            Error::Environment(format!("${key} is neither exec:COMMAND nor pkcs11:URI"))
+        })?;
+        Self::new(address, variable(name)?, TIMEOUT).map(Some)
+    }
+
+    fn new(address: Address, name: Option<String>, seconds: u32) -> Result<Elsewhere, Error> {
+        Ok(Elsewhere {
+            address,
+            name: name.as_deref().map(KeyName::parse).transpose()?,
+            timeout: Duration::from_secs(seconds.into()),
+            opened: Mutex::new(None),
+        })
+    }
+
+    /// Lets the key count as being in the folder: what it signed before is known by it. It is opened for that, unless
+    /// its public half is in the folder. Gives its name.
+    pub fn join(&self, keyring: &mut Keyring, folder: &KeysDir) -> Result<KeyName, Error> {
+        if let Some(name) = &self.name
+            && keyring.get(name).is_some()
+        {
+            return Ok(name.clone());
+        }
+        let signer = self.open(folder)?;
+        let public = signer.public_key().clone();
+        if keyring.get(public.name()).is_none() {
+            keyring.insert(public.clone())?;
+        }
+        *self.kept() = Some(signer);
+        Ok(public.name().clone())
+    }
+
+    /// What signs, which has to be the key that the folder has under its name.
+    pub fn signer(&self, keyring: &Keyring, folder: &KeysDir) -> Result<Box<dyn Signer>, Error> {
+        let kept = self.kept().take();
+        let signer = kept.map_or_else(|| self.open(folder), Ok)?;
+        let public = signer.public_key();
+        match keyring.get(public.name()) {
+            Some(Ok(known)) if known.fingerprint() != public.fingerprint() => {
+                let path = folder.public_path(public.name());
+                Err(Error::Environment(format!(
+                    "{} is another key than the one that signs ({}); name this one otherwise with --key-name, or put its public half there",
+                    path.display(),
+                    public.fingerprint()
+                )))
+            }
+            Some(Err(broken)) => Err(Error::Environment(broken.to_string())),
+            _ => Ok(signer),
+        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Box<dyn Signer>>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, folder: &KeysDir) -> Result<Box<dyn Signer>, Error> {
+        match &self.address {
+            Address::Exec(command) => self.start(command),
+            Address::Pkcs11(uri) => pkcs11::open(uri, self.name.as_ref(), folder),
+        }
+    }
+
+    fn start(&self, command: &str) -> Result<Box<dyn Signer>, Error> {
+        let stop = signalled()?;
+        let plan = ExecPlan {
+            command: command.to_owned(),
+            name: self.name.clone(),
+            timeout: self.timeout,
+            group: group(),
+            stop: Arc::clone(&stop),
+        };
+        match ExecSigner::start(&plan) {
+            Ok(signer) => Ok(Box::new(signer)),
+            Err(_) if stop.load(Ordering::Relaxed) => Err(Error::Interrupted),
+            Err(error) => Err(Error::Signer(error.to_string())),
+        }
+    }
+}
+
+/// A flag that signals set, beside those of the run itself.
+fn signalled() -> Result<Arc<AtomicBool>, Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|cause| Error::Environment(format!("can't listen for signals: {cause}")))?;
+    }
+    Ok(stop)
+}
+
+/// Before a terminal, a command may ask there, and Ctrl-C ends all of it; elsewhere, nobody else would end what it started.
+fn group() -> Group {
+    match std::fs::File::open("/dev/tty") {
+        Ok(_) => Group::Shared,
+        Err(_) => Group::Own,
+    }
+}
+
+mod pkcs11 {
+    use super::{Error, KeyName, KeysDir, Signer};
+
+    pub fn open(_: &str, _: Option<&KeyName>, _: &KeysDir) -> Result<Box<dyn Signer>, Error> {
+        Err(Error::Usage(
+            "this sigindex was built without PKCS #11; build it with `--features pkcs11`"
+                .to_owned(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        let parse = |text: &str| Address::parse(text).map(|found| format!("{found:?}"));
+        assert_eq!(parse("MyKey").unwrap(), "None");
+        assert_eq!(parse("other:x").unwrap(), "None");
+        assert_eq!(parse("exec:a 'b:c'").unwrap(), "Some(Exec(\"a 'b:c'\"))");
+        assert_eq!(
+            parse("pkcs11:token=a").unwrap(),
+            "Some(Pkcs11(\"pkcs11:token=a\"))"
+        );
+        assert!(matches!(parse("exec: "), Err(Error::Usage(_))));
+    }
+}
