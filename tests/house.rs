@@ -319,6 +319,7 @@ fn libraries_stay_in_their_rooms() {
         (&["gate"], "hyper_util"),
         (&["gate"], "toml"),
         (&["gate", "tuf"], "tokio"),
+        (&["signature"], "cryptoki"),
     ] {
         none(only_in(rooms, &[&format!("{library}::")]));
     }

@@ -170,6 +170,39 @@ fn group() -> Group {
     }
 }
 
+#[cfg(feature = "pkcs11")]
+mod pkcs11 {
+    use zeroize::Zeroizing;
+
+    use super::{Error, KeyName, KeysDir, Signer, variable};
+    use crate::signature::{Pkcs11Error, Pkcs11Plan, Pkcs11Signer, Uri};
+
+    const PIN: &str = "SIGINDEX_PIN";
+    const MODULE: &str = "SIGINDEX_PKCS11_MODULE";
+
+    pub fn open(
+        uri: &str,
+        name: Option<&KeyName>,
+        folder: &KeysDir,
+    ) -> Result<Box<dyn Signer>, Error> {
+        let failed = |error: Pkcs11Error| Error::Signer(error.to_string());
+        let uri =
+            Uri::parse(uri).map_err(|fault| Error::Usage(Pkcs11Error::Uri(fault).to_string()))?;
+        let pin = match &uri.pin_source {
+            Some(path) => Some(folder.read_pin(path)?),
+            None => variable(PIN)?.map(Zeroizing::new),
+        };
+        let plan = Pkcs11Plan {
+            module: variable(MODULE)?.map(Into::into),
+            name: name.cloned(),
+            uri,
+            pin,
+        };
+        Ok(Box::new(Pkcs11Signer::open(&plan).map_err(failed)?))
+    }
+}
+
+#[cfg(not(feature = "pkcs11"))]
 mod pkcs11 {
     use super::{Error, KeyName, KeysDir, Signer};
 

@@ -155,6 +155,14 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
+    /// A file that should hold the PIN of a token.
+    #[error("cannot use the PIN file {}: {why}", path.display())]
+    Pin {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
     /// A public key is no key that is used here.
     #[error("cannot use the public key {place}: {fault}")]
     Public {

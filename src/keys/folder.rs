@@ -131,7 +131,7 @@ impl KeysDir {
         Found::read(name, &bytes).map_err(|fault| private_error(&path.display().to_string(), fault))
     }
 
-    fn check_access(&self, path: &Path, metadata: &Metadata) -> Result<(), KeyError> {
+    pub(super) fn check_access(&self, path: &Path, metadata: &Metadata) -> Result<(), KeyError> {
         let user = rustix::process::geteuid().as_raw();
         let owner = metadata.uid();
         if is_foreign(owner, user) {
@@ -225,7 +225,7 @@ fn looks_like_private_key(path: &Path) -> bool {
 }
 
 /// Opens a file and looks at what was opened. Links are followed, as secret mounts are made of them.
-fn open_regular(path: &Path) -> Result<(File, Metadata), KeyError> {
+pub(super) fn open_regular(path: &Path) -> Result<(File, Metadata), KeyError> {
     // Without O_NONBLOCK, opening a FIFO would wait for somebody to write.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let failed = |source| KeyError::Open {
@@ -247,7 +247,7 @@ fn open_regular(path: &Path) -> Result<(File, Metadata), KeyError> {
     }
 }
 
-fn read_whole(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+pub(super) fn read_whole(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let limit = MAX_KEY_FILE_BYTES + 1;
     // Room for all of it at once: a buffer that grew would leave copies of a secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit as usize + 32));

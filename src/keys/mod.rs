@@ -11,6 +11,7 @@ mod folder;
 mod keyring;
 mod name;
 mod pem;
+mod pin;
 mod pins;
 mod place;
 mod private;

@@ -63,6 +63,18 @@ impl PublicKey {
         }
     }
 
+    /// Takes a modulus and a public exponent, as big-endian bytes.
+    ///
+    /// # Errors
+    /// [`PublicKeyFault`] says which rule the key breaks.
+    pub fn from_numbers(name: KeyName, n: &[u8], e: &[u8]) -> Result<Self, PublicKeyFault> {
+        check_numbers(n, e)?;
+        let (n, e) = (BigUint::from_bytes_be(n), BigUint::from_bytes_be(e));
+        let rsa = RsaPublicKey::new_with_max_size(n, e, MAX_KEY_BITS as usize)
+            .map_err(|_| PublicKeyFault::Malformed)?;
+        Self::from_rsa(name, rsa)
+    }
+
     /// Takes the public half of a key whose numbers are already there.
     pub(super) fn from_rsa(name: KeyName, rsa: RsaPublicKey) -> Result<Self, PublicKeyFault> {
         let bits = check_numbers(&rsa.n().to_bytes_be(), &rsa.e().to_bytes_be())?;

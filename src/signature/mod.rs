@@ -3,12 +3,16 @@
 
 mod check;
 mod exec;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 mod probe;
 mod purpose;
 mod signer;
 
 pub use check::{Check, InvalidReason, check};
 pub use exec::{ExecError, ExecFault, ExecPlan, ExecSigner, Group};
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{Pkcs11Error, Pkcs11Plan, Pkcs11Signer, Uri, UriFault};
 pub use purpose::{is_metadata, reads_as_metadata};
 pub use signer::{AwsLcSigner, RsaSigner, SignError, Signer, local_signer, sign};
 

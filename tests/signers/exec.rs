@@ -299,6 +299,7 @@ fn the_key_of_a_signed_index_may_be_elsewhere_too() {
     assert!(!scene.exists("channel/linux-64/more-1.0-0.tar.bz2.sig"));
 }
 
+#[cfg(not(feature = "pkcs11"))]
 #[test]
 fn a_build_that_knows_no_tokens_says_so() {
     let scene = scene_of(0);

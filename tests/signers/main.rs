@@ -1,4 +1,5 @@
-//! Keys that no worker holds, through the real binary: a command that signs (`--key exec:…`). It knows the command line, the files and the exit statuses, and
+//! Keys that no worker holds, through the real binary: a command that signs (`--key exec:…`), and a token
+//! (`--key pkcs11:…`, a build with that feature). It knows the command line, the files and the exit statuses, and
 //! nothing of the library.
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +18,10 @@ mod shared;
 
 mod answers;
 mod exec;
+#[cfg(feature = "pkcs11")]
+mod softhsm;
+#[cfg(feature = "pkcs11")]
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
