@@ -318,8 +318,11 @@ fn libraries_stay_in_their_rooms() {
         (&["gate"], "hyper"),
         (&["gate"], "hyper_util"),
         (&["gate"], "toml"),
-        (&["gate", "tuf"], "tokio"),
+        (&["cache", "gate", "tuf"], "tokio"),
         (&["signature"], "cryptoki"),
+        (&["cache"], "tokio_postgres"),
+        (&["cache"], "deadpool_postgres"),
+        (&["cache"], "rustls"),
     ] {
         none(only_in(rooms, &[&format!("{library}::")]));
     }

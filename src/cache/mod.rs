@@ -3,6 +3,8 @@
 
 mod claims;
 mod place;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod row;
 mod sqlite;
 
@@ -17,7 +19,16 @@ use crate::record::Record;
 use crate::storage::Stat;
 
 pub use claims::{Claimed, Claims, PackageName, Unread};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresCache;
 pub use sqlite::SqliteCache;
+
+/// Whether a cache of this name is shared, in PostgreSQL: `postgres://…` or `postgresql://…`.
+pub fn is_shared(name: &str) -> bool {
+    ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| name.starts_with(scheme))
+}
 
 /// A memory of packages. Losing it costs time, never correctness.
 pub trait Cache: Send {
@@ -194,6 +205,18 @@ pub enum CacheError {
         operation: &'static str,
         /// What SQLite said.
         cause: rusqlite::Error,
+    },
+    /// PostgreSQL failed, or what leads to it.
+    #[error("{place}: the shared cache can't be {operation}: {cause}; {remedy}")]
+    Server {
+        /// The server, the database and the user; never a password.
+        place: String,
+        /// What was being done.
+        operation: &'static str,
+        /// What the server said, or the system.
+        cause: String,
+        /// What to do.
+        remedy: &'static str,
     },
 }
 

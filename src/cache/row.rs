@@ -103,7 +103,7 @@ pub(super) fn remembered(row: &Row<'_>) -> Option<(String, Remembered)> {
 }
 
 /// What SQLite's own check does not see: a value that was changed within its row.
-fn checksum(name: &str, entry: &Remembered) -> u32 {
+pub(super) fn checksum(name: &str, entry: &Remembered) -> u32 {
     let Remembered {
         stat,
         facts,

@@ -284,3 +284,13 @@ fn of_a_newer_version_it_is_rebuilt_with_a_note() {
     run.counts("opened", 3).counts("kept", 3);
     assert!(scene.snapshot("channel") == before);
 }
+
+#[cfg(not(feature = "postgres"))]
+#[test]
+fn a_build_without_a_shared_cache_says_so() {
+    let scene = Scene::of_three();
+    let url = "postgres://me:a-password@host/channels";
+    let run = scene.index(&["--cache", url]).never_says("a-password");
+    run.exits(2).says("--features postgres");
+    assert!(!scene.exists("channel/noarch"));
+}

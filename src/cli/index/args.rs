@@ -154,7 +154,8 @@ pub struct HoldArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = RUN_HEADING)]
 pub struct RunArgs {
-    /// The cache: a folder, or a file in it [default: one for this channel under $XDG_CACHE_HOME/sigindex]
+    /// The cache: a folder, or a file in it [default: one for this channel under $XDG_CACHE_HOME/sigindex]; or a shared
+    /// one, postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "PATH")]
     pub cache: Option<PathBuf>,
     /// What tells that a file is unchanged; mtime-size is for fresh machines that bring a saved cache

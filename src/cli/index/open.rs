@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::Common;
-use crate::cache::{Cache, NoCache, SqliteCache};
+#[cfg(feature = "postgres")]
+use crate::cache::postgres::{self, PostgresCache};
+use crate::cache::{Cache, NoCache, SqliteCache, is_shared};
 use crate::channel::SubdirName;
 use crate::cli::options::cache_home;
 use crate::cli::place::{self, Held, Patience, Place};
@@ -101,6 +103,9 @@ pub fn lock(args: &Common, target: &Place, purpose: LockFor) -> Result<Option<He
 pub enum Memory {
     /// In its file.
     Kept(SqliteCache),
+    /// In a server, shared with other workers.
+    #[cfg(feature = "postgres")]
+    Shared(PostgresCache),
     /// None, for a dry run where there is no cache yet.
     None(NoCache),
 }
@@ -111,6 +116,10 @@ impl Memory {
     /// # Errors
     /// When it lies in the channel, or can't be opened or made.
     pub fn open(args: &Common, source: &Place, target: &Place) -> Result<Memory, Error> {
+        let named = args.run.cache.as_deref().and_then(Path::to_str);
+        if let Some(url) = named.filter(|name| is_shared(name)) {
+            return shared(url, &channel_name(source, target), args.dry_run);
+        }
         let path = cache_path(args, source, target)?;
         if !args.dry_run {
             return Ok(Memory::Kept(SqliteCache::open(&path)?));
@@ -123,6 +132,8 @@ impl Memory {
     pub fn cache(&mut self) -> &mut dyn Cache {
         match self {
             Memory::Kept(cache) => cache,
+            #[cfg(feature = "postgres")]
+            Memory::Shared(cache) => cache,
             Memory::None(cache) => cache,
         }
     }
@@ -131,9 +142,37 @@ impl Memory {
     pub fn note(&self) -> Option<String> {
         match self {
             Memory::Kept(cache) => cache.note().map(str::to_owned),
+            #[cfg(feature = "postgres")]
+            Memory::Shared(_) => None,
             Memory::None(_) => None,
         }
     }
+}
+
+/// What a channel is called in a cache that holds many: its place, and that of its output where that is another one.
+fn channel_name(source: &Place, target: &Place) -> String {
+    let (source, target) = (source.identity(), target.identity());
+    match source == target {
+        true => source.display().to_string(),
+        false => format!("{} to {}", source.display(), target.display()),
+    }
+}
+
+/// The part of a channel in a shared cache.
+#[cfg(feature = "postgres")]
+fn shared(url: &str, channel: &str, dry_run: bool) -> Result<Memory, Error> {
+    if !dry_run {
+        return Ok(Memory::Shared(postgres::open(url, channel)?));
+    }
+    let opened = postgres::open_read_only(url, channel)?;
+    Ok(opened.map_or(Memory::None(NoCache), Memory::Shared))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn shared(_url: &str, _channel: &str, _dry_run: bool) -> Result<Memory, Error> {
+    Err(Error::Usage(
+        "--cache postgres://…: this sigindex was built without a shared cache; build it with `--features postgres`, or name a folder".to_owned(),
+    ))
 }
 
 fn cache_path(args: &Common, source: &Place, target: &Place) -> Result<PathBuf, Error> {
