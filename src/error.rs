@@ -6,7 +6,7 @@ use std::io;
 use crate::cache::CacheError;
 use crate::json::JsonError;
 use crate::keys::{KeyError, KeyName};
-use crate::storage::StorageError;
+use crate::storage::{StorageError, remedy};
 use crate::upstream::UpstreamError;
 
 /// Why a run failed. Nothing was published then, beyond what the report says.
@@ -202,7 +202,7 @@ pub enum Error {
         cause: String,
     },
     /// A file that was named on the command line.
-    #[error("{path}: can't {operation}: {cause}")]
+    #[error("{path}: can't {operation}: {cause}{}", remedy(.cause))]
     File {
         /// The file.
         path: String,

@@ -230,6 +230,9 @@ fn remedy(cause: &rusqlite::Error) -> &'static str {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "wait for the other run that uses it to end, or name another one with --cache"
         }
+        Some(ErrorCode::CannotOpen) => {
+            "look whether its folder can be written to and more files may be opened (ulimit -n), or name another place with --cache"
+        }
         _ => "remove it, and it is built anew",
     }
 }

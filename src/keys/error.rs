@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::storage::remedy;
+
 use super::{
     ChannelPlace, Fingerprint, KeyName, PrivateKeyFault, PublicKeyFault, SettingsError, Use,
 };
@@ -54,7 +56,7 @@ pub enum KeyError {
         bits: u32,
     },
     /// A folder of keys cannot be listed.
-    #[error("cannot list the keys in {}: {source}", path.display())]
+    #[error("cannot list the keys in {}: {source}{}", path.display(), remedy(source))]
     ListFolder {
         /// The folder.
         path: PathBuf,
@@ -78,7 +80,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A folder of keys cannot be synced to disk.
-    #[error("cannot sync the folder {} to disk: {source}", path.display())]
+    #[error("cannot sync the folder {} to disk: {source}{}", path.display(), remedy(source))]
     SyncFolder {
         /// The folder.
         path: PathBuf,
@@ -86,7 +88,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A key's file cannot be opened.
-    #[error("cannot open the key file {}: {source}", path.display())]
+    #[error("cannot open the key file {}: {source}{}", path.display(), remedy(source))]
     Open {
         /// The file.
         path: PathBuf,
@@ -94,7 +96,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A key's file cannot be read.
-    #[error("cannot read the key file {}: {source}", path.display())]
+    #[error("cannot read the key file {}: {source}{}", path.display(), remedy(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -102,7 +104,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A key's file cannot be made, whole and synced.
-    #[error("cannot create the key file {}: {source}", path.display())]
+    #[error("cannot create the key file {}: {source}{}", path.display(), remedy(source))]
     Create {
         /// The file.
         path: PathBuf,
@@ -218,7 +220,7 @@ pub enum KeyError {
         name: KeyName,
     },
     /// A key could not be made.
-    #[error("cannot make a key of {bits} bits: {source}")]
+    #[error("cannot make a key of {bits} bits: {source}; run again")]
     Generate {
         /// The size asked for.
         bits: u32,
@@ -326,7 +328,7 @@ pub enum KeyError {
         path: PathBuf,
     },
     /// A key's file can't be removed.
-    #[error("cannot remove the key file {}: {source}", path.display())]
+    #[error("cannot remove the key file {}: {source}{}", path.display(), remedy(source))]
     Remove {
         /// The file.
         path: PathBuf,

@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::KeyError;
 use super::create::{make_folder, sync_folder};
 use super::folder::is_foreign;
+use crate::storage::remedy;
 
 /// The most bytes that are read of a file of settings.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -48,7 +49,7 @@ pub(super) trait Settings:
 #[non_exhaustive]
 pub enum SettingsError {
     /// The system refused something.
-    #[error("cannot {operation} {}: {source}", path.display())]
+    #[error("cannot {operation} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// The file or folder.
         path: PathBuf,

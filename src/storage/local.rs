@@ -183,7 +183,11 @@ impl Storage for LocalStorage {
             .follow_links(false);
         walk.into_iter()
             .map(|entry| {
-                let entry = entry.map_err(|e| self.fail(folder, "list the folder")(e.into()))?;
+                let entry = entry.map_err(|error| {
+                    // Of a loop there is no error of the system; links are not followed.
+                    let cause = error.into_io_error().unwrap_or(io::ErrorKind::Other.into());
+                    self.fail(folder, "list the folder")(cause)
+                })?;
                 let kind = entry.file_type();
                 let kind = match () {
                     () if kind.is_file() => Kind::File,

@@ -222,7 +222,7 @@ impl Change {
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The operating system said no.
-    #[error("{path}: can't {operation}: {cause}{}", remedy(.cause))]
+    #[error("{path}: can't {operation}: {cause}{}", channel_remedy(.cause))]
     Io {
         /// The file or folder.
         path: String,
@@ -276,15 +276,27 @@ impl StorageError {
     }
 }
 
-/// What to do about an error of the operating system.
-fn remedy(cause: &io::Error) -> &'static str {
+/// What to do about an error of the operating system, in the channel.
+fn channel_remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; mount it writable, or write elsewhere with --output"
+        }
+        _ => remedy(cause),
+    }
+}
+
+/// What to do about an error of the operating system: nothing, or a clause that begins with a semicolon.
+pub fn remedy(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::PermissionDenied => {
             "; check the owner and the mode of the file and its folders"
         }
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "; mount it writable, or write elsewhere with --output"
+        io::ErrorKind::ReadOnlyFilesystem => "; mount it writable, or name another place",
+        io::ErrorKind::StaleNetworkFileHandle => {
+            "; it was replaced or mounted anew meanwhile: run again"
         }
+        io::ErrorKind::Interrupted => "; run again",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and run again",
         io::ErrorKind::FileTooLarge => {
             "; raise the limit on the size of files (ulimit -f), or write to another file system"
@@ -322,6 +334,27 @@ mod tests {
             path: path.to_owned(),
             content: Arc::new(content.into()),
         }
+    }
+
+    #[test]
+    fn an_error_of_the_system_says_what_to_do() {
+        for error in [
+            Errno::ACCESS,
+            Errno::DQUOT,
+            Errno::FBIG,
+            Errno::INTR,
+            Errno::IO,
+            Errno::MFILE,
+            Errno::NOENT,
+            Errno::NOSPC,
+            Errno::ROFS,
+            Errno::STALE,
+        ] {
+            let cause = io::Error::from(error);
+            assert!(remedy(&cause).starts_with("; "), "{cause}");
+            assert!(channel_remedy(&cause).starts_with("; "), "{cause}");
+        }
+        assert_eq!(remedy(&io::Error::from(Errno::NOSYS)), "");
     }
 
     #[test]

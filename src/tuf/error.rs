@@ -9,6 +9,7 @@ use super::root::ROLE_KEY_BITS;
 use crate::error::Error;
 use crate::keys::{Fingerprint, KeyName};
 use crate::signature::SignError;
+use crate::storage;
 use crate::upstream::UpstreamError;
 
 /// Why metadata or a target was not had, not believed, or not made.
@@ -150,7 +151,7 @@ impl TufError {
     pub(super) fn memory(path: &std::path::Path, cause: &io::Error) -> TufError {
         TufError::Memory {
             path: path.to_owned(),
-            why: format!("can't be read or kept: {cause}"),
+            why: format!("can't be read or kept: {cause}{}", storage::remedy(cause)),
         }
     }
 
