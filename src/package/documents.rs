@@ -154,3 +154,79 @@ impl<R: BufRead> Read for Body<'_, R> {
             .map_err(PackageError::into_io)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::{BufReader, Chain, Cursor};
+
+    use super::*;
+    use crate::package::testing::Tar;
+
+    /// What comes of one document.
+    fn taken(kind: Kind, path: &str, body: &[u8]) -> (Documents, Vec<Note>) {
+        let tar = Tar::default().file(path, body).done();
+        let (mut members, mut collected) = (Members::new(tar.as_slice()), Collected::default());
+        let member = members.next().unwrap().unwrap();
+        collected.take(kind, &member, &mut members).unwrap();
+        collected.finish()
+    }
+
+    #[test]
+    fn a_document_may_have_as_many_bytes_as_the_cap() {
+        let mut body = vec![b' '; usize::try_from(CAP).unwrap()];
+        let (documents, notes) = taken(Kind::About, "info/about.json", &body);
+        assert_eq!(
+            (documents.about_json.as_ref(), notes),
+            (Some(&body), vec![])
+        );
+        body.push(b' ');
+        let (documents, notes) = taken(Kind::About, "info/about.json", &body);
+        assert_eq!((documents.about_json, notes.len()), (None, 1));
+    }
+
+    /// Its first half, an error, and the rest.
+    struct Hiccup(bool);
+
+    impl Read for Hiccup {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            match std::mem::take(&mut self.0) {
+                true => Err(std::io::Error::from_raw_os_error(5)),
+                false => Ok(0),
+            }
+        }
+    }
+
+    type Halves = Chain<Chain<Cursor<Vec<u8>>, Hiccup>, Cursor<Vec<u8>>>;
+
+    /// A tar stream of one large `paths.json`, which is read with an error in the middle or without.
+    fn paths(body: &[u8], hiccup: bool) -> Members<BufReader<Halves>> {
+        let tar = Tar::default().file("info/paths.json", body).done();
+        let (first, rest) = tar.split_at(tar.len() / 2);
+        let [first, rest] = [first, rest].map(|half| Cursor::new(half.to_vec()));
+        Members::new(BufReader::new(first.chain(Hiccup(hiccup)).chain(rest)))
+    }
+
+    #[test]
+    fn a_large_list_of_files_that_could_not_be_read_is_not_passed_over() {
+        let mut body = br#"{"paths": []}"#.to_vec();
+        body.resize(usize::try_from(CAP).unwrap() + 1, b' ');
+        for hiccup in [false, true] {
+            let mut members = paths(&body, hiccup);
+            let member = members.next().unwrap().unwrap();
+            let took = Collected::default().take(Kind::Paths, &member, &mut members);
+            assert_eq!(took.is_err(), hiccup);
+        }
+    }
+
+    #[test]
+    fn a_large_list_of_files_is_never_held() {
+        // The error in the middle is reached by who takes all of it, and not by who sees at once that it is no JSON.
+        let body = vec![b'x'; usize::try_from(CAP).unwrap() + 1];
+        let mut members = paths(&body, true);
+        let member = members.next().unwrap().unwrap();
+        let mut collected = Collected::default();
+        collected.take(Kind::Paths, &member, &mut members).unwrap();
+        assert_eq!(collected.finish().1.len(), 1);
+    }
+}

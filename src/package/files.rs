@@ -310,6 +310,17 @@ mod tests {
             let said = found(&bytes, "a.tar.bz2", true).unwrap_err();
             assert!(said.contains(says), "{said}");
         }
+        // What is known before anything is decoded is said first.
+        let both = [good.clone().file("../x", b"").bz2(), b"junk".to_vec()].concat();
+        let said = found(&both, "a.tar.bz2", true).unwrap_err();
+        assert!(said.contains("behind the end"), "{said}");
+        let behind_the_mark = bz2(&[good.clone().done(), b"junk".to_vec()].concat());
+        assert_eq!(
+            found(&behind_the_mark, "a.tar.bz2", false).unwrap().len(),
+            1
+        );
+        let said = found(&behind_the_mark, "a.tar.bz2", true).unwrap_err();
+        assert!(said.contains("behind the end"), "{said}");
         let zip = Zip::package().change(1, |member| member.data = good.clone().zst());
         let other = zip.clone().and(Stored::new("other", *b"x"));
         assert_eq!(found(&other.bytes(), "a.conda", false).unwrap().len(), 1);

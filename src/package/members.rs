@@ -411,6 +411,19 @@ mod tests {
     }
 
     #[test]
+    fn a_body_ends_where_the_stream_does() {
+        // Without an end mark; whether one is there is not the body's concern.
+        let tar = Tar::default().file("a", &[7; 512]).0;
+        let mut members = Members::new(tar.as_slice());
+        members.next().unwrap().unwrap();
+        let mut buffer = [0; 600];
+        assert_eq!(members.read_some(&mut []).unwrap(), 0);
+        assert_eq!(members.read_some(&mut buffer).unwrap(), 512);
+        assert_eq!(members.read_some(&mut buffer).unwrap(), 0);
+        assert_eq!(members.read_some(&mut []).unwrap(), 0);
+    }
+
+    #[test]
     fn members_come_one_after_the_other_with_their_bodies() {
         for size in [0, 1, 511, 512, 513, 1024] {
             let body = vec![7; size];

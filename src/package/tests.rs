@@ -1218,6 +1218,16 @@ fn documents_that_are_not_what_they_should_be() {
     }
 }
 
+#[test]
+fn documents_in_the_rest_of_a_conda_are_not_taken() {
+    let pkg = Tar::default()
+        .file("info/run_exports.json", b"{\"weak\":[]}")
+        .file("lib/a", b"x");
+    let zip = Zip::package().change(1, |member| member.data = pkg.zst());
+    let package = read(&zip.bytes(), CONDA, true).unwrap();
+    assert_eq!(package.documents.run_exports_json, None);
+}
+
 fn index_alone() -> Tar {
     Tar::default().file("info/index.json", INDEX)
 }
