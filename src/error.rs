@@ -151,7 +151,7 @@ pub enum Error {
         /// The key.
         name: KeyName,
     },
-    /// The signing key could not be opened.
+    /// A key could not be opened.
     #[error("{0}")]
     Signer(String),
     /// A published index that can't be read. Nothing is known then of what was published.

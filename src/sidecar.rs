@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::signature::{MAX_SIG_BYTES, Signature};
-use crate::storage::{Links, LocalStorage, Stat, Storage};
+use crate::storage::{Links, LocalStorage, Stat, Storage, remedy};
 
 /// What stands behind a file's name in the name of its signature.
 pub const SUFFIX: &str = ".sig";
@@ -25,7 +25,7 @@ pub fn read(storage: &dyn Storage, path: &str) -> Result<(Signature, Stat), Stri
     let mut bytes = Vec::with_capacity(room);
     file.take(u64::try_from(limit).unwrap_or(u64::MAX))
         .read_to_end(&mut bytes)
-        .map_err(|cause| format!("{path}: can't read: {cause}"))?;
+        .map_err(|cause| format!("{path}: can't read: {cause}{}", remedy(&cause)))?;
     let signature = Signature::parse(&bytes).map_err(|fault| fault.to_string())?;
     Ok((signature, stat))
 }

@@ -23,7 +23,7 @@ use crate::storage::{Change, Links, LocalStorage, Storage, clear_abandoned};
 const A_FOLDER: &str = "is a folder; sign the packages of a channel with `sigindex FOLDER`";
 
 /// Why a signature that was made does not stand.
-const TAKEN: &str = "somebody else put a signature beside it while it was signed; run again";
+const TAKEN: &str = "somebody else put a signature beside it while it was signed";
 
 /// What signing works with.
 pub struct Tools<'a> {
@@ -311,9 +311,12 @@ impl Writer<'_> {
         for (_, position, made) in signed {
             // Only what is read back counts as written.
             let found = sidecar::read(storage.as_ref(), &made.name);
-            if !found.is_ok_and(|(found, _)| found == made.signature) {
-                self.set(*position, Outcome::Failed(TAKEN.to_owned()));
-            }
+            let why = match found {
+                Ok((found, _)) if found == made.signature => continue,
+                Ok(_) => format!("{TAKEN}; run again"),
+                Err(why) => format!("{TAKEN}, or it can't be read back: {why}"),
+            };
+            self.set(*position, Outcome::Failed(why));
         }
         Ok(())
     }

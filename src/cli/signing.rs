@@ -51,6 +51,7 @@ impl Keys {
         }
         let folder = folder.open()?;
         let mut keyring = open_keyring(&folder)?;
+        demand_read(&keyring)?;
         let mut join = |elsewhere: Elsewhere| {
             let name = elsewhere.join(&mut keyring, &folder)?;
             Ok::<_, Error>((elsewhere, name))
@@ -244,6 +245,12 @@ pub fn open_keyring(folder: &KeysDir) -> Result<Keyring, Error> {
         }
     }
     Ok(keyring)
+}
+
+/// What depends on all keys goes without none that is there and could not be read.
+pub fn demand_read(keyring: &Keyring) -> Result<(), Error> {
+    let unread = keyring.unread();
+    unread.map_or(Ok(()), |why| Err(Error::Signer(why.to_string())))
 }
 
 pub fn environment_name(key: &str, name: &str) -> Result<Option<KeyName>, Error> {

@@ -12,7 +12,7 @@ use crate::record::hex;
 use crate::sidecar;
 use crate::signature::Signature;
 use crate::signing_log::{Signed, SigningLog};
-use crate::storage::{Change, Storage};
+use crate::storage::{Change, Stat, Storage};
 
 /// The most packages that are handed to the cache at once.
 const BATCH: usize = 1_000;
@@ -156,31 +156,37 @@ fn read_back(one: &mut Examined, hand: Hand<'_>, target: &dyn Storage) {
     else {
         return;
     };
-    let found = sidecar::read(target, &one.file.sig_path()).ok();
-    let is_own = matches!(&found, Some((found, _)) if found == signature);
-    let checked = found.and_then(|(found, stat)| {
-        let fingerprint = match hand.others {
-            _ if is_own => hand.key.fingerprint(),
-            Some(vouch) => vouch(&found, &known.facts.sha256)?,
-            None => return None,
-        };
-        let value = found.to_base64();
-        Some(Checked {
+    let vouched = |found: &Signature| match hand.others {
+        _ if found == signature => Some(hand.key.fingerprint()),
+        Some(vouch) => vouch(found, &known.facts.sha256),
+        None => None,
+    };
+    let checked = |(found, stat): (Signature, Stat)| {
+        let fingerprint = vouched(&found)?;
+        let (is_own, value) = (found == *signature, found.to_base64());
+        let checked = Checked {
             stat,
             key: found.key,
             fingerprint,
             value,
-        })
-    });
-    match checked {
-        Some(checked) => {
+        };
+        Some((checked, is_own))
+    };
+    match sidecar::read(target, &one.file.sig_path()).map(checked) {
+        Ok(Some((checked, is_own))) => {
             Arc::make_mut(known).signature = Some(checked);
             if !is_own {
                 one.standing = Ok(Standing::Kept);
             }
         }
-        None => {
+        Ok(None) => {
             let why = "somebody else put a signature beside it while it was signed".to_owned();
+            one.standing = Err(Refusal::Unsteady(why));
+        }
+        Err(why) => {
+            let why = format!(
+                "somebody else put a signature beside it while it was signed, or it can't be read back: {why}"
+            );
             one.standing = Err(Refusal::Unsteady(why));
         }
     }

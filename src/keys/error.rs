@@ -4,6 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::storage::remedy;
@@ -343,4 +344,25 @@ pub enum KeyError {
         /// The channel.
         channel: ChannelPlace,
     },
+}
+
+/// Errors of a machine, whatever the file.
+const UNREAD: [Errno; 6] = [
+    Errno::INTR,
+    Errno::IO,
+    Errno::MFILE,
+    Errno::NFILE,
+    Errno::NOMEM,
+    Errno::STALE,
+];
+
+impl KeyError {
+    /// Whether the machine failed to read a file of the key: what it says is not known then.
+    pub fn is_unread(&self) -> bool {
+        let (KeyError::Open { source, .. } | KeyError::Read { source, .. }) = self else {
+            return false;
+        };
+        let error = Errno::from_io_error(source);
+        error.is_some_and(|error| UNREAD.contains(&error))
+    }
 }

@@ -19,6 +19,12 @@ impl Keyring {
         self.keys.get(name).map(Result::as_ref)
     }
 
+    /// Why a key could not be read that is there, if the machine failed to read any.
+    pub fn unread(&self) -> Option<&KeyError> {
+        let mut broken = self.keys.values().filter_map(|key| key.as_ref().err());
+        broken.find(|error| error.is_unread())
+    }
+
     /// All names, sorted, each with its key or with why it cannot be used.
     pub fn iter(&self) -> impl Iterator<Item = (&KeyName, Result<&PublicKey, &KeyError>)> {
         self.keys.iter().map(|(name, key)| (name, key.as_ref()))
@@ -74,6 +80,27 @@ mod tests {
     #![allow(clippy::panic, clippy::string_slice)]
     use super::super::samples::{self, name};
     use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn what_could_not_be_read_is_told_from_what_is_no_key() {
+        let open = |error: Errno| KeyError::Open {
+            path: "x.pub".into(),
+            source: error.into(),
+        };
+        for (error, is_unread) in [
+            (open(Errno::IO), true),
+            (open(Errno::MFILE), true),
+            (open(Errno::NOENT), false),
+            (open(Errno::ACCESS), false),
+            (KeyError::EmptyPassphrase, false),
+        ] {
+            let mut ring = Keyring::default();
+            ring.record(name("X"), Err(error));
+            assert_eq!(ring.unread().is_some(), is_unread);
+        }
+        assert!(Keyring::default().unread().is_none());
+    }
 
     #[test]
     fn a_key_from_elsewhere_joins_under_its_own_name_only() {

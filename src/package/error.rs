@@ -4,6 +4,7 @@
 use std::io;
 
 use super::Format;
+use crate::storage::remedy;
 
 /// Why a file could not be read as a package.
 #[derive(Debug, thiserror::Error)]
@@ -19,10 +20,13 @@ pub enum PackageError {
     #[error("is empty (0 bytes): copy or build it anew")]
     Empty,
     /// Its metadata could not be asked for.
-    #[error("could not be examined: {0}")]
-    Stat(#[source] io::Error),
+    #[error("could not be examined: {source}{}", remedy(source))]
+    Stat {
+        /// What the system said.
+        source: io::Error,
+    },
     /// The operating system failed to read.
-    #[error("could not be read at byte {offset}: {source}")]
+    #[error("could not be read at byte {offset}: {source}{}", remedy(source))]
     Read {
         /// Where in the file.
         offset: u64,

@@ -235,7 +235,9 @@ pub fn digest(
 }
 
 fn regular_size(file: &(impl HasSize + ?Sized)) -> Result<u64, PackageError> {
-    let size = file.size().map_err(PackageError::Stat)?;
+    let size = file
+        .size()
+        .map_err(|source| PackageError::Stat { source })?;
     size.ok_or(PackageError::NotAFile)
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write};
 use std::sync::Arc;
 
 use super::{Upstream, UpstreamError, UpstreamFault};
-use crate::storage::{Links, Storage, StorageError};
+use crate::storage::{Links, Storage, StorageError, remedy};
 
 /// The bytes that are passed on at once.
 const CHUNK: usize = 256 << 10;
@@ -67,7 +67,10 @@ impl Upstream for StoredUpstream {
                 Ok(0) => return Ok(Some(total)),
                 Ok(read) => read,
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
-                Err(cause) => return Err(self.unreachable(path, &cause)),
+                Err(cause) => {
+                    let why = format!("{cause}{}", remedy(&cause));
+                    return Err(self.unreachable(path, &why));
+                }
             };
             total = total.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
             if total > cap {

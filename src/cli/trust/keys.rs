@@ -56,12 +56,11 @@ pub fn mark(folder: &KeysDir, plan: &RootPlan, dry_run: bool) -> Result<(), Erro
 pub fn private(folder: &KeysDir, wanted: &BTreeSet<Fingerprint>) -> Result<Vec<KeyName>, Error> {
     let mut found = Vec::new();
     for name in folder.private_names()? {
-        // A key that can't be used is none; if it is missed, that is said.
-        if folder
-            .check_private(&name)
-            .is_ok_and(|key| wanted.contains(&key.fingerprint()))
-        {
-            found.push(name);
+        match folder.check_private(&name) {
+            Ok(key) if wanted.contains(&key.fingerprint()) => found.push(name),
+            Err(unread) if unread.is_unread() => return Err(unread.into()),
+            // A key that can't be used is none; if it is missed, that is said.
+            Ok(_) | Err(_) => {}
         }
     }
     Ok(found)

@@ -10,6 +10,7 @@ use crate::cli::index::open::default_cache_path;
 use crate::cli::index_key::vouching;
 use crate::cli::options::{KeysFolder, Verbosity, cache_home, clock};
 use crate::cli::place::{self, Held, Patience};
+use crate::cli::signing::demand_read;
 use crate::error::Error;
 use crate::keys::{Fingerprint, Keyring, KeysDir};
 use crate::record::hex;
@@ -81,6 +82,7 @@ impl Place {
     pub fn open(args: &PlaceArgs) -> Result<Place, Error> {
         let folder = args.folder.open()?;
         let keyring = folder.public_keys()?;
+        demand_read(&keyring)?;
         let name = args.channel.display().to_string();
         let place = place::Place::open(&args.channel)?;
         let name = match name.trim_end_matches('/') {
