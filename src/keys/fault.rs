@@ -71,9 +71,14 @@ pub enum PublicKeyFault {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PrivateKeyFault {
+    /// There is no PEM block.
+    #[error(
+        "it is not a PEM file; an RSA private key begins with `-----BEGIN RSA PRIVATE KEY-----`, `-----BEGIN PRIVATE KEY-----` or `-----BEGIN ENCRYPTED PRIVATE KEY-----`"
+    )]
+    NotPem,
     /// It is not one whole PEM block.
     #[error(transparent)]
-    Pem(#[from] PemFault),
+    Pem(PemFault),
     /// It is a public key.
     #[error("it is a public key; the private one is needed to sign")]
     IsPublic,
@@ -118,4 +123,14 @@ pub enum PrivateKeyFault {
     /// The passphrase is wrong.
     #[error("the passphrase is wrong (or the file is damaged)")]
     WrongPassphrase,
+}
+
+impl From<PemFault> for PrivateKeyFault {
+    fn from(fault: PemFault) -> Self {
+        match fault {
+            // It would name the first line of a public key.
+            PemFault::NotPem => PrivateKeyFault::NotPem,
+            other => PrivateKeyFault::Pem(other),
+        }
+    }
 }

@@ -373,7 +373,7 @@ mod tests {
             (old, F::OldEncryption),
             (format!("{good}{good}"), F::Pem(PemFault::Junk)),
             (good.replace('\n', "\\n"), F::Pem(PemFault::EscapedLineEnds)),
-            ("secret".into(), F::Pem(PemFault::NotPem)),
+            ("secret".into(), F::NotPem),
         ];
         for (text, expected) in cases {
             assert_eq!(fault(&text, &never), expected, "{text}");
