@@ -11,7 +11,7 @@ use crate::channel::PackageFile;
 use crate::details::{Details, Sources};
 use crate::package::{self, Beside, Documents, Named, Package, PackageError, ReadOptions};
 use crate::record::{Record, hex};
-use crate::storage::{Links, OpenFile, Stat};
+use crate::storage::{Links, OpenFile, Stat, remedy};
 
 /// Within this time two changes of a file can carry the same time stamp (a kernel's tick, at most 10 ms).
 pub(super) const TICK: Duration = Duration::from_millis(20);
@@ -119,18 +119,21 @@ impl Examiner<'_> {
     /// a moment ago, a further change could carry the same time, so the moment is let pass.
     fn hold_still(&self, path: &str, open: &OpenFile, before: &Stat) -> Result<(), Unread> {
         let unsteady = |what: &str| Unread::Refused(Refusal::Unsteady(what.to_owned()));
+        let not_seen =
+            |cause: String| unsteady(&format!("it could not be looked at after reading: {cause}"));
         if self.config.freshness == Freshness::Full && changed_just_now(before) {
             std::thread::sleep(TICK);
         }
         let after = open
             .stat()
-            .map_err(|_| unsteady("it could not be looked at after reading"))?;
+            .map_err(|cause| not_seen(format!("{cause}{}", remedy(&cause))))?;
         if after != *before {
             return Err(unsteady("it changed while it was read"));
         }
         match self.places.source.stat(path) {
             Ok(Some(named)) if named == *before => Ok(()),
             Ok(None) => Err(unsteady("it vanished while it was read")),
+            Err(error) if !error.is_no_folder() => Err(not_seen(error.to_string())),
             _ => Err(unsteady("it was replaced while it was read")),
         }
     }
