@@ -194,6 +194,20 @@ fn a_dry_run_writes_nothing() {
 }
 
 #[test]
+fn a_cache_that_is_put_aside_is_told_of() {
+    let scene = published();
+    let renew = ["trust", "refresh", "channel", "--all"];
+    // What makes the cache.
+    scene.run(&["index", "channel", "--no-sign"]).exits(0);
+    let run = scene.run(&renew).exits(0);
+    assert!(!run.stderr.contains("put aside"), "{}", run.stderr);
+    let files = scene.snapshot("cache").into_keys();
+    let mut caches = files.filter(|path| path.ends_with("cache.db"));
+    std::fs::write(caches.next().unwrap(), [7; 5_000]).unwrap();
+    scene.run(&renew).exits(0).says("it is put aside as");
+}
+
+#[test]
 fn keys_that_do_not_serve_are_refused() {
     let scene = with_keys(&["root", "index"]);
     scene

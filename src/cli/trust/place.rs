@@ -129,10 +129,15 @@ impl Place {
     /// Lets the runs of this machine know what stands there now; what they saw. Runs with an output or a cache of their
     /// own have their own memory.
     pub fn saw(&self, versions: &Versions) -> Result<Versions, Error> {
-        match &self.cache {
-            Some(path) => Ok(SqliteCache::open(path)?.seen(versions, Seen::Higher)?),
-            None => Ok(Versions::new()),
+        let Some(path) = &self.cache else {
+            return Ok(Versions::new());
+        };
+        let mut cache = SqliteCache::open(path)?;
+        // With it went what was seen before.
+        if let Some(note) = cache.note() {
+            out::warning(note);
         }
+        Ok(cache.seen(versions, Seen::Higher)?)
     }
 
     /// Forgets what was remembered of an index that is no more: a new one begins.
