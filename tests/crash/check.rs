@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use rsa::pkcs1::DecodeRsaPrivateKey as _;
+use rsa::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
+use rsa::{RsaPrivateKey, RsaPublicKey};
 use serde_json::Value;
 
 use crate::reader::{self, Keys, OnDisk};
@@ -14,15 +17,32 @@ use crate::scene::Scene;
 pub type State = BTreeMap<String, Vec<u8>>;
 
 /// What runs leave behind that are killed, by beginnings and ends of names.
-const LEFT_OVER: [(&str, &str); 3] = [
-    (".sigindex-", ".tmp"),
-    (".sigindex-", ".new"),
+const LEFT_OVER: [Ends; 3] = [
+    Ends(".sigindex-", ".tmp"),
+    Ends(".sigindex-", ".new"),
     // A cache that was put aside: it was written so that this is never needed.
-    ("", ".broken"),
+    Ends("", ".broken"),
 ];
 
-/// The state that a scenario is about.
+/// How a name begins and ends.
+struct Ends(&'static str, &'static str);
+
+impl Ends {
+    fn is(&self, name: &str) -> bool {
+        name.starts_with(self.0) && name.ends_with(self.1)
+    }
+}
+
+/// The state that a scenario is about, as far as any two ways there agree on it.
 pub fn state(scenario: &Scenario, scene: &Scene) -> State {
+    let mut state = whole_state(scenario, scene);
+    // Versions count the runs.
+    state.retain(|path, _| !path.contains(SIGNED));
+    state
+}
+
+/// As `state`, and what is signed of the index: for runs from the same beginning.
+pub fn whole_state(scenario: &Scenario, scene: &Scene) -> State {
     let mut state = State::new();
     for entry in walkdir::WalkDir::new(scene.path("")).into_iter().flatten() {
         let path = entry.path().strip_prefix(scene.path("")).unwrap();
@@ -39,15 +59,20 @@ pub fn state(scenario: &Scenario, scene: &Scene) -> State {
 /// What a file has to be in two states; nothing where it may differ.
 fn told(scenario: &Scenario, path: &str, file: &Path) -> Option<Vec<u8>> {
     let name = path.rsplit('/').next().unwrap();
-    let is_temporary = name.starts_with(".sigindex-");
-    let is_other = is_temporary || name.ends_with(".lock") || name == "signed.log";
-    if path.starts_with("cache/") || path.contains("/tuf/") || is_other {
+    let is_temporary = LEFT_OVER.iter().any(|left| left.is(name));
+    // What keys are for is remembered before they are used for it, and where it can't be, said and left.
+    let is_early = name == ".sigindex-uses.json";
+    let is_other = is_temporary || is_early || name.ends_with(".lock") || name == "signed.log";
+    if path.starts_with("cache/") || is_other {
         return None;
     }
     let bytes = std::fs::read(file).unwrap();
     // Two signatures of the same bytes are not the same: others look whether they hold.
     if name.ends_with(".sig") || (scenario.makes_key() && path.starts_with("home/")) {
         return Some(Vec::new());
+    }
+    if path.contains(SIGNED) && !path.contains("/tuf/targets/") {
+        return Some(signed_part(&bytes));
     }
     if !scenario.embeds || path.starts_with("home/") {
         return Some(bytes);
@@ -59,6 +84,20 @@ fn told(scenario: &Scenario, path: &str, file: &Path) -> Option<Vec<u8>> {
         "retired.json" => None,
         _ => Some(Vec::new()),
     }
+}
+
+/// Where a signed index lies.
+const SIGNED: &str = "/tuf/";
+
+/// Of signed metadata what does not depend on the moment: a root's keys, and of all the version.
+fn signed_part(bytes: &[u8]) -> Vec<u8> {
+    let Ok(mut metadata) = serde_json::from_slice::<Value>(bytes) else {
+        return b"no JSON".to_vec();
+    };
+    let signatures = metadata["signatures"].as_array().map(Vec::len);
+    let signed = metadata["signed"].take();
+    let told = ["_type", "version", "roles", "keys"].map(|key| &signed[key]);
+    format!("{signatures:?} {told:?}").into_bytes()
 }
 
 /// An index without the values of its signatures.
@@ -81,6 +120,22 @@ pub fn published(state: &State) -> State {
         .collect()
 }
 
+/// A state without what is new and nothing names yet, which stays for the next run: of a signed index, all that the
+/// timestamp leads to.
+pub fn named(found: &State, before: &State, after: &State) -> State {
+    let is_unnamed = |path: &str, bytes: &Vec<u8>| {
+        let leads = path.ends_with("/timestamp.json") || path.ends_with(".root.json");
+        let is_new = !before.contains_key(path) && after.get(path) == Some(bytes);
+        path.contains(SIGNED) && is_new && !leads
+    };
+    let named = found
+        .iter()
+        .filter(|(path, bytes)| !is_unnamed(path, bytes));
+    named
+        .map(|(path, bytes)| (path.clone(), bytes.clone()))
+        .collect()
+}
+
 /// How two states differ, in words.
 pub fn differ(found: &State, wanted: &State) -> Option<String> {
     let paths: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
@@ -94,6 +149,19 @@ pub fn differ(found: &State, wanted: &State) -> Option<String> {
         }
     }
     (!wrong.is_empty()).then(|| wrong.join("; "))
+}
+
+/// All files of a channel at rest agree with each other.
+pub fn agree(scenario: &Scenario, scene: &Scene) -> Result<(), String> {
+    if scenario.place() != "channel" || !scenario.indexes() {
+        return Ok(());
+    }
+    let keys = Keys::of(&scene.key_path(""));
+    let seen = reader::read_at_rest(&scene.path("channel"), &keys);
+    match seen.wrong.is_empty() {
+        true => Ok(()),
+        false => Err(seen.wrong.join("; ")),
+    }
 }
 
 /// What is neither as it was nor as it is to be, file by file, in words.
@@ -142,6 +210,7 @@ pub fn readable(scenario: &Scenario, scene: &Scene) -> Result<(), String> {
         }
     };
     wrong.extend(broken_signatures(scenario, scene, &keys));
+    wrong.extend(broken_keys(scene));
     match wrong.is_empty() {
         true => Ok(()),
         false => Err(format!("a client finds: {}", wrong.join("; "))),
@@ -176,6 +245,38 @@ fn broken_signatures(scenario: &Scenario, scene: &Scene, keys: &Keys) -> Vec<Str
         }
     }
     wrong
+}
+
+/// Private keys that are there are whole, and their public keys are theirs.
+fn broken_keys(scene: &Scene) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(scene.key_path("")).unwrap() {
+        let path = entry.unwrap().path();
+        let public = path.with_extension("pub");
+        let pem = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.ends_with(".json") && serde_json::from_str::<Value>(&pem).is_err() {
+            wrong.push(format!("{} is no JSON", path.display()));
+        }
+        if name.contains('.') {
+            continue;
+        }
+        let is_whole = match (private_key(&pem), std::fs::read_to_string(public)) {
+            (Some(key), Ok(public)) => {
+                RsaPublicKey::from_public_key_pem(&public) == Ok(key.to_public_key())
+            }
+            (key, _) => key.is_some(),
+        };
+        if !is_whole {
+            wrong.push(format!("{} is no whole key", path.display()));
+        }
+    }
+    wrong
+}
+
+fn private_key(pem: &str) -> Option<RsaPrivateKey> {
+    let read = RsaPrivateKey::from_pkcs1_pem(pem).ok();
+    read.or_else(|| RsaPrivateKey::from_pkcs8_pem(pem).ok())
 }
 
 /// Packages of which one was removed or replaced before the run: what was published of it is no longer there.
@@ -246,13 +347,7 @@ pub fn healed(scenario: &Scenario, scene: &Scene, wanted: &State) -> Result<(), 
     if let Some(why) = differ(&state(scenario, scene), wanted) {
         return Err(why);
     }
-    let keys = Keys::of(&scene.key_path(""));
-    if scenario.place() == "channel" && scenario.indexes() {
-        let seen = reader::read_at_rest(&scene.path("channel"), &keys);
-        if !seen.wrong.is_empty() {
-            return Err(seen.wrong.join("; "));
-        }
-    }
+    agree(scenario, scene)?;
     log_is_whole(scene)?;
     left_over(scene)
 }
@@ -276,8 +371,7 @@ fn log_is_whole(scene: &Scene) -> Result<(), String> {
 pub fn left_over(scene: &Scene) -> Result<(), String> {
     for entry in walkdir::WalkDir::new(scene.path("")).into_iter().flatten() {
         let name = entry.file_name().to_str().unwrap();
-        let is_one = |(start, end): &(&str, &str)| name.starts_with(start) && name.ends_with(end);
-        if LEFT_OVER.iter().any(is_one) {
+        if LEFT_OVER.iter().any(|left| left.is(name)) {
             return Err(format!("{} is left over", entry.path().display()));
         }
     }

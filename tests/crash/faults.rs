@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::check::{self, State};
 use crate::loss::Disk;
+use crate::refused;
 use crate::scenario::Scenario;
 use crate::scene::Scene;
 use crate::trace::{End, FILLING, Point, Traced, traced};
@@ -72,8 +73,19 @@ impl Fault {
     }
 }
 
-/// The faults that a call is given.
+/// The faults that a call is given, as far as they can hit it: what fails by itself isn't done, and one byte has no half.
 pub fn faults_of(point: &Point) -> Vec<Fault> {
+    let mut faults = all_faults_of(point);
+    let result = point.result.unwrap_or_default();
+    faults.retain(|fault| match fault {
+        Fault::DoneAndFails(_) | Fault::KilledAfter => result >= 0,
+        Fault::Short => result > 1,
+        _ => true,
+    });
+    faults
+}
+
+fn all_faults_of(point: &Point) -> Vec<Fault> {
     use Fault::{Dead, DoneAndFails, Fails, Full, Killed, KilledAfter, Short};
     let there = point.result.is_some_and(|result| result >= 0);
     match point.call.as_str() {
@@ -152,6 +164,7 @@ pub fn faults_of(point: &Point) -> Vec<Fault> {
         ],
         "mkdir" => vec![Killed, Fails(EIO)],
         "flock" | "lock" => vec![Fails(EIO), Fails(ENOLCK)],
+        "ftruncate" | "fallocate" | "symlink" => vec![Killed, Fails(EIO), Fails(ENOSPC)],
         _ => vec![Killed, Fails(EIO)],
     }
 }
@@ -159,7 +172,7 @@ pub fn faults_of(point: &Point) -> Vec<Fault> {
 /// A scenario at rest: what it was, what it becomes, and the calls on the way.
 pub struct Known {
     pub before: State,
-    /// After the command.
+    /// After the command; like `before` with what is signed of the index.
     pub after: State,
     /// After the next run.
     pub wanted: State,
@@ -173,7 +186,7 @@ pub struct Known {
 /// Runs a scenario without faults.
 pub fn known(scenario: &Scenario, scene: &Scene) -> Known {
     scenario.prepare(scene);
-    let before = check::state(scenario, scene);
+    let before = check::whole_state(scenario, scene);
     let disk = Disk::of(&scene.path(""));
     let run = traced(scene, scenario.command, &[]);
     assert_eq!(
@@ -184,7 +197,7 @@ pub fn known(scenario: &Scenario, scene: &Scene) -> Known {
         run.stdout,
         run.stderr
     );
-    let after = check::state(scenario, scene);
+    let after = check::whole_state(scenario, scene);
     scenario.heal(scene).unwrap();
     let wanted = check::state(scenario, scene);
     check::healed(scenario, scene, &wanted)
@@ -199,6 +212,26 @@ pub fn known(scenario: &Scenario, scene: &Scene) -> Known {
     }
 }
 
+/// What became of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Struck {
+    /// It hit the call that was meant.
+    AsMeant,
+    /// It hit another: threads took their turns otherwise.
+    Another,
+    /// It hit nothing.
+    Nothing,
+}
+
+fn struck(known: &Known, run: &Traced, at: u64) -> Struck {
+    let meant = known.points.iter().find(|point| point.number == at);
+    match run.hit() {
+        None => Struck::Nothing,
+        Some(hit) if meant.is_some_and(|meant| meant.call == hit.call) => Struck::AsMeant,
+        Some(_) => Struck::Another,
+    }
+}
+
 /// Runs a scenario under a fault at a point, and then without.
 pub fn try_one(
     scenario: &Scenario,
@@ -206,11 +239,10 @@ pub fn try_one(
     known: &Known,
     at: u64,
     fault: Fault,
-) -> Result<(), String> {
+) -> Result<Struck, String> {
     scenario.prepare(scene);
     let run = traced(scene, scenario.command, &[fault.rule(at)]);
-    let hit = run.points.get(usize::try_from(at).unwrap() - 1);
-    let hit = hit.map_or("nothing".to_owned(), Point::shown);
+    let hit = run.hit().map_or("nothing".to_owned(), Point::shown);
     let said = |why: String| {
         let Traced {
             end,
@@ -222,14 +254,21 @@ pub fn try_one(
     };
     after(scenario, scene, known, &run, fault).map_err(said)?;
     check::readable(scenario, scene).map_err(said)?;
-    // A cache that can't be read is put aside, and said to be; one whose run was killed never is.
-    if run.stdout.contains("is put aside") && matches!(fault, Fault::Fails(_)) {
-        check::remove_cache_put_aside(scene);
+    if matches!(fault, Fault::Fails(_)) {
+        excuse(&run, scene);
     }
-    heal(scenario, scene, known).map_err(said)
+    heal(scenario, scene, known).map_err(said)?;
+    Ok(struck(known, &run, at))
 }
 
-/// The next run, and one more, which finds nothing to do.
+/// Takes away a cache that couldn't be read and was put aside, where that is said; one whose run was killed never is.
+pub fn excuse(run: &Traced, scene: &Scene) {
+    if run.stdout.contains("is put aside") || run.stderr.contains("is put aside") {
+        check::remove_cache_put_aside(scene);
+    }
+}
+
+/// The next run, after which all is as a run without faults leaves it.
 pub fn heal(scenario: &Scenario, scene: &Scene, known: &Known) -> Result<(), String> {
     scenario.heal(scene)?;
     check::healed(scenario, scene, &known.wanted)
@@ -246,68 +285,105 @@ fn after(
     if run.stderr.contains("panicked") {
         return Err("it panicked".to_owned());
     }
-    let found = check::state(scenario, scene);
+    let found = check::whole_state(scenario, scene);
+    let (before, after) = (&known.before, &known.after);
     match run.end {
         End::Hang => Err("it hung".to_owned()),
         End::Signal if scenario.indexes() => {
-            let [found, before, after] =
-                [&found, &known.before, &known.after].map(check::published);
+            let [found, before, after] = [&found, before, after].map(check::published);
             check::neither(&found, &before, &after).map_or(Ok(()), Err)
         }
-        End::Signal => Ok(()),
+        End::Signal => check::neither(&found, before, after).map_or(Ok(()), Err),
         End::Exit(0) => match check::differ(&found, &known.after) {
             None => Ok(()),
             Some(why) => Err(format!("it says that all is well, and: {why}")),
         },
         // A package or signature that can't be read is refused.
-        End::Exit(3) if scenario.indexes() => Ok(()),
+        End::Exit(3) if scenario.indexes() => {
+            refused::all_others_are_published(scenario, scene, &run.stdout, [before, after])
+        }
         End::Exit(1) => {
             told(run, fault)?;
-            // Where nothing can be written any more, nothing can be put back.
-            if fault == Fault::Dead || !scenario.indexes() {
-                return Ok(());
-            }
-            let [found, before] = [&found, &known.before].map(check::published);
-            match check::differ(&found, &before) {
-                None => Ok(()),
-                Some(why) => Err(format!(
-                    "it failed, and what was published is not as it was: {why}"
-                )),
-            }
+            failed(scenario, &found, known, fault)
         }
         End::Exit(status) => Err(format!("it ends with {status}")),
     }
 }
 
-/// An error names the file, or its folder, and what the system said.
-fn told(run: &Traced, fault: Fault) -> Result<(), String> {
-    let said = format!("{}{}", run.stderr, run.stdout);
-    let Fault::Fails(error) = fault else {
-        return match said.contains("error") {
-            true => Ok(()),
-            false => Err("it does not say what is wrong".to_owned()),
-        };
-    };
-    let hit = run
-        .points
-        .iter()
-        .find(|point| point.result == Some(i64::from(-error)));
-    let Some(hit) = hit else {
-        return Ok(());
-    };
-    // A temporary file is named by its place, which lies in the same folder; what lies in the scene, by that.
-    let paths = [&hit.path, &hit.path2].map(|path| path.split('/').rev().take(3));
-    let mut named = paths.into_iter().flatten().filter(|part| !part.is_empty());
-    let named = !hit.path.contains('/') || named.any(|part| said.contains(part));
-    // SQLite and what reads signed metadata have words of their own.
-    let own = hit.path.starts_with("cache");
-    match named && (own || said.contains(&format!("(os error {error})"))) {
-        true => Ok(()),
-        false => Err("it does not say which file, or why".to_owned()),
+/// What a run leaves that says that it failed.
+fn failed(scenario: &Scenario, found: &State, known: &Known, fault: Fault) -> Result<(), String> {
+    let (before, after) = (&known.before, &known.after);
+    if fault == Fault::Dead && scenario.indexes() {
+        // Where nothing can be written any more, nothing can be put back.
+        let [found, before, after] = [found, before, after].map(check::published);
+        return check::neither(&found, &before, &after).map_or(Ok(()), Err);
+    }
+    if scenario.indexes() {
+        let [found, before, after] = [found, before, after].map(check::published);
+        let why = check::differ(&check::named(&found, &before, &after), &before);
+        let said = "it failed, and what was published is not as it was";
+        return why.map_or(Ok(()), |why| Err(format!("{said}: {why}")));
+    }
+    // Each signature is whole by itself, and stays.
+    if fault == Fault::Dead || scenario.signs_files() {
+        return check::neither(found, before, after).map_or(Ok(()), Err);
+    }
+    let as_before = check::differ(&check::named(found, before, after), before);
+    match (as_before, check::differ(found, after)) {
+        (None, _) | (_, None) => Ok(()),
+        (Some(why), _) => Err(format!("it failed, and something is half done: {why}")),
     }
 }
 
-/// How often what was tried.
+/// An error names the file, or its folder, what the system said, and what to do.
+fn told(run: &Traced, fault: Fault) -> Result<(), String> {
+    let said = format!("{}{}", run.stderr, run.stdout);
+    let error = match fault {
+        Fault::Fails(error) | Fault::DoneAndFails(error) => error,
+        Fault::Full => ENOSPC,
+        Fault::Dead => EIO,
+        Fault::Killed | Fault::KilledAfter | Fault::Short => {
+            let is_told = said.contains("error: ");
+            return is_told
+                .then_some(())
+                .ok_or("it does not say what is wrong".to_owned());
+        }
+    };
+    let mut hits = run.points.iter().filter(|point| point.hit).peekable();
+    if hits.peek().is_none() {
+        return Ok(());
+    }
+    match hits.any(|hit| said.lines().any(|line| is_told(line, hit, error))) {
+        true => Ok(()),
+        false => Err("it does not say which file, why, and what to do".to_owned()),
+    }
+}
+
+/// Whether a line tells of an error at a call, and what to do about it.
+fn is_told(line: &str, hit: &Point, error: i32) -> bool {
+    let is_named = [&hit.path, &hit.path2].into_iter().any(|path| {
+        let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let parts: Vec<&str> = path.split('/').collect();
+        let word = match parts.as_slice() {
+            // What is remembered is named by its folder.
+            ["cache", "sigindex", own, ..] => own,
+            // A temporary file by its place, which lies in the same folder.
+            _ if name.starts_with(".sigindex-") => folder,
+            _ => name,
+        };
+        !path.is_empty() && (word == "." || line.contains(word))
+    });
+    // SQLite has words of its own.
+    let system = format!("(os error {error})");
+    let is_own = hit.path.starts_with("cache") || line.contains("the cache can't be");
+    let cause = match is_own {
+        true => line.split_once(": ").map(|(_, rest)| rest),
+        false => line.split_once(&system).map(|(_, rest)| rest),
+    };
+    is_named && cause.is_some_and(|rest| rest.contains("; "))
+}
+
+/// Counts by what they count.
 #[derive(Default)]
 pub struct Tried(BTreeMap<String, usize>);
 

@@ -301,6 +301,7 @@ mod tests {
             data,
             path: path.to_owned(),
             path2: path2.to_owned(),
+            hit: false,
         }
     }
 

@@ -3,8 +3,9 @@
 //! heals, and leaves what a run without faults leaves.
 //!
 //! `cargo test --test crash` tries a sample: every scenario, and every fault of every call at least once. The seed is
-//! printed; `SIGINDEX_SEED=N` repeats it. The long form tries every point of every scenario: a kill at each call that changes
-//! something, and at each call one error, by turns, which the seed turns:
+//! printed; `SIGINDEX_SEED=N` repeats it. The long form tries every point of every scenario: a kill at each call that
+//! changes something, and EIO and ENOSPC at each call of which these can come; `all:2/8` is the second of eight parts of it;
+//! `turns` gives each call one of the other faults, by turns, which the seed turns:
 //!
 //!     SIGINDEX_POINTS=all cargo test --release --test crash -- --nocapture
 //!
@@ -35,5 +36,6 @@ mod loss;
 mod network;
 mod plan;
 mod power;
+mod refused;
 mod scenario;
 mod trace;

@@ -89,7 +89,8 @@ fn lose(scenario: &Scenario, known: &Known, round: usize, scene: &Scene) -> Resu
     check::readable(scenario, scene).map_err(said)?;
     if at == known.points.len() && scenario.indexes() {
         // It said that it had published.
-        let [found, wanted] = [&check::state(scenario, scene), &known.after].map(check::published);
+        let [found, wanted] =
+            [&check::whole_state(scenario, scene), &known.after].map(check::published);
         if let Some(why) = check::differ(&found, &wanted) {
             return Err(said(format!("it had gone through, and: {why}")));
         }

@@ -177,6 +177,11 @@ impl Scenario {
         self.command[0] == "keygen"
     }
 
+    /// Whether it signs files, each for itself.
+    pub fn signs_files(&self) -> bool {
+        self.command[0] == "sign"
+    }
+
     /// Where index files go.
     pub fn place(&self) -> &'static str {
         match self.command.contains(&"--output") {

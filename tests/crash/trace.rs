@@ -53,6 +53,8 @@ pub struct Point {
     pub path: String,
     /// The second path of calls with two.
     pub path2: String,
+    /// Whether a rule was carried out on it.
+    pub hit: bool,
 }
 
 impl Point {
@@ -66,6 +68,7 @@ impl Point {
             data: fields[4].parse().ok(),
             path: fields[5].to_owned(),
             path2: fields[6].to_owned(),
+            hit: fields[7] == "1",
         }
     }
 
@@ -108,6 +111,13 @@ pub struct Traced {
     pub data: Vec<u8>,
     pub stdout: String,
     pub stderr: String,
+}
+
+impl Traced {
+    /// The first call on which a rule was carried out; `None` where the fault hit nothing.
+    pub fn hit(&self) -> Option<&Point> {
+        self.points.iter().find(|point| point.hit)
+    }
 }
 
 /// The compiled tracer; `None`, and a word about it, where none can be made or nothing may be traced.

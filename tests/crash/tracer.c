@@ -12,8 +12,8 @@
  *     s    a read or write does half of its bytes   h    a listing lacks the last name it would give
  *
  * LOG gets a line for each point: its number, call, result (? where it was killed in it), number (flags, offset, size),
- * where its bytes begin in DATA (-1: none), path and second path below ROOT. The last line is `end exit N`, `end
- * signal N`, or `end hang` after two minutes. While a call is under way no other thread enters one, so that the log's
+ * where its bytes begin in DATA (-1: none), path and second path below ROOT, and 1 where a rule was carried out on it.
+ * The last line is `end exit N`, `end signal N`, or `end hang` after two minutes. While a call is under way no other thread enters one, so that the log's
  * order is what happened.
  *
  * A preloaded library would not do: Rust's rustix makes system calls itself. seccomp sends those that matter here, and
@@ -109,6 +109,7 @@ struct point {
     int fd;
     long number, offset;
     const struct rule *rule;
+    int hit;
 };
 
 static struct thread threads[4096];
@@ -338,8 +339,8 @@ static const struct rule *rule_for(long at, const char *name) {
 }
 
 static void note(const char *result) {
-    fprintf(logged, "%ld\t%s\t%s\t%ld\t%ld\t%s\t%s\n", points, point.name, result, point.number, point.offset,
-            point.path, point.path2);
+    fprintf(logged, "%ld\t%s\t%s\t%ld\t%ld\t%s\t%s\t%d\n", points, point.name, result, point.number, point.offset,
+            point.path, point.path2, point.hit);
     fflush(logged);
 }
 
@@ -377,6 +378,7 @@ static void hide(pid_t id, registers *r) {
         snprintf(point.path2, sizeof point.path2, "%s", buffer + last + 19);
         set_result(r, last);
         set(id, r);
+        point.hit = 1;
     }
 }
 
@@ -408,6 +410,7 @@ static void enter(struct thread *thread) {
     points++;
     const struct rule *rule = point.rule = rule_for(points, point.name);
     if (rule && rule->action == 'k') {
+        point.hit = 1;
         note("?");
         kill(program, SIGKILL);
         return;
@@ -415,6 +418,7 @@ static void enter(struct thread *thread) {
     if (rule && rule->action == 'e') {
         char text[32];
         snprintf(text, sizeof text, "%d", -rule->error);
+        point.hit = 1;
         note(text);
         set_result(&r, -rule->error);
         skip(thread->id, &r);
@@ -425,6 +429,7 @@ static void enter(struct thread *thread) {
     if (rule && rule->action == 's' && *argument(&r, 2) > 1) {
         *argument(&r, 2) /= 2;
         set(thread->id, &r);
+        point.hit = 1;
     }
     inside = thread->id;
     thread->phase = INSIDE;
@@ -446,6 +451,7 @@ static void leave(struct thread *thread) {
     const struct rule *rule = point.rule;
     if (result > 0 && is_write(point.name)) keep_bytes(thread->id, result);
     if (rule && rule->action == 'h') hide(thread->id, &r);
+    if (rule && (rule->action == 'K' || (rule->action == 'd' && result >= 0))) point.hit = 1;
     snprintf(text, sizeof text, "%ld", result);
     note(text);
     if (rule && rule->action == 'K') {
