@@ -1,7 +1,7 @@
 //! The second half of the story: from examined packages to records, patches, files, and a generation that names them.
 //! Owns the order of these steps; each is another room's.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::ThreadPool;
@@ -24,7 +24,7 @@ use crate::progress::Progress;
 use crate::publish;
 use crate::repodata::{Document, IndexFile, Rank};
 use crate::report::Report;
-use crate::storage::Change;
+use crate::storage::{Change, Storage};
 use crate::tuf::TARGETS;
 
 /// What files are made of, and where they go.
@@ -56,7 +56,9 @@ impl Making<'_> {
         let mut due = self.changes(before, neighbours, cache, report)?;
         progress.phase("publishing");
         [report.files, report.deleted] = paths(&due.changes);
-        if !config.dry_run {
+        if config.dry_run {
+            demand_folders(places.target(), &due.changes)?;
+        } else {
             // One batch for all subdirs: where it fails in one, none is published.
             let done = sizes(&due.changes);
             places.target().apply(publish::settled(due.changes))?;
@@ -207,6 +209,22 @@ fn paths(changes: &[(Rank, Change)]) -> [Vec<String>; 2] {
         }
     }
     [written, deleted]
+}
+
+/// What a dry run asks of the folders in which something would be done, as the real run fails where one is none. Those that are
+/// not there yet would be made.
+fn demand_folders(target: &dyn Storage, changes: &[(Rank, Change)]) -> Result<(), Error> {
+    let folders = changes.iter().filter_map(|(_, change)| {
+        let (folder, _) = change.path().rsplit_once('/')?;
+        Some(folder)
+    });
+    for folder in folders.collect::<BTreeSet<_>>() {
+        match target.list(folder) {
+            Err(error) if !error.is_absent() => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Lets the cache forget what is gone. The index is published by then, whatever becomes of the cache.

@@ -70,6 +70,30 @@ fn a_run_by_mtime_and_size_launders_no_changed_bytes() {
 }
 
 #[test]
+fn what_stands_in_place_of_the_folder_of_shards_stops_a_dry_run_too() {
+    const SHARDS: &str = "channel/linux-64/shards";
+    let plant: [fn(&Scene); 3] = [
+        |scene| scene.write(SHARDS, "a file"),
+        |scene| symlink("nowhere", scene.path(SHARDS)).unwrap(),
+        |scene| {
+            let made = std::process::Command::new("mkfifo")
+                .arg(scene.path(SHARDS))
+                .status();
+            assert!(made.unwrap().success());
+        },
+    ];
+    for plant in plant {
+        let scene = Scene::of_three();
+        scene.index(&["--dry-run"]).exits(0);
+        plant(&scene);
+        let before = scene.snapshot("channel");
+        scene.index(&["--dry-run"]).exits(1).says(SHARDS);
+        assert_eq!(scene.snapshot("channel"), before);
+        scene.index(&[]).exits(1).says(SHARDS);
+    }
+}
+
+#[test]
 fn a_folder_where_an_index_file_belongs_stops_all_before_anything_is_written() {
     for (planted, flags) in [
         ("noarch/repodata.json.zst", &[][..]),
