@@ -133,11 +133,12 @@ impl Place {
             return Ok(Versions::new());
         };
         let mut cache = SqliteCache::open(path)?;
-        // With it went what was seen before.
+        let seen = cache.seen(versions, Seen::Higher)?;
+        // With a cache that was put aside, what was seen before is gone.
         if let Some(note) = cache.note() {
             out::warning(note);
         }
-        Ok(cache.seen(versions, Seen::Higher)?)
+        Ok(seen)
     }
 
     /// Forgets what was remembered of an index that is no more: a new one begins.
