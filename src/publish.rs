@@ -143,6 +143,9 @@ fn held(mut file: OpenFile, size: u64, wanted: &Content) -> io::Result<Option<Ar
 
 /// Whether a file has exactly these bytes; it is never in memory as a whole.
 fn is_same(mut file: OpenFile, expected: &[u8]) -> io::Result<bool> {
+    if let Some(told) = file.told_to_hold(expected) {
+        return Ok(told);
+    }
     let mut rest = expected;
     let mut chunk = vec![0; CHUNK.min(expected.len().saturating_add(1))];
     loop {
@@ -157,15 +160,19 @@ fn is_same(mut file: OpenFile, expected: &[u8]) -> io::Result<bool> {
     }
 }
 
-/// Changes in their order, each only once what it names, or what no longer names it, would survive a loss of power.
+/// Changes in their order, each only once what it names, or what no longer names it, would survive a loss of power. Those
+/// of one rank need no order among them.
 pub fn settled(changes: Vec<(Rank, Change)>) -> Vec<Change> {
-    let mut settled = Vec::with_capacity(changes.len().saturating_add(2));
-    let mut before = None;
+    let mut settled = Vec::with_capacity(changes.len().saturating_add(12));
+    let mut before: Option<Rank> = None;
     for (rank, change) in changes {
-        if before.is_some_and(|before| before != rank.tier()) {
+        if before.is_some_and(|before| before.tier() != rank.tier()) {
             settled.push(Change::Settle);
         }
-        before = Some(rank.tier());
+        if before != Some(rank) {
+            settled.push(Change::Group);
+        }
+        before = Some(rank);
         settled.push(change);
     }
     settled

@@ -120,7 +120,8 @@ fn write_signatures(
     target: &dyn Storage,
     log: Option<&mut SigningLog>,
 ) -> Result<(), Error> {
-    let (mut changes, mut made) = (Vec::new(), Vec::new());
+    // None of them needs another.
+    let (mut changes, mut made) = (vec![Change::Group], Vec::new());
     for one in batch.iter() {
         if let (
             Ok(Standing::Signed {
@@ -139,7 +140,7 @@ fn write_signatures(
             made.push(Signed { file, sha256 });
         }
     }
-    if changes.is_empty() {
+    if made.is_empty() {
         return Ok(());
     }
     log.map_or(Ok(()), |log| log.append(hand.key, &made))?;

@@ -182,7 +182,9 @@ fn sizes(changes: &[(Rank, Change)]) -> HashMap<String, Option<u64>> {
             Change::Write { content, .. } => u64::try_from(content.len()).ok(),
             Change::Remove { .. } => None,
             // What stands there already, or is a link to it, may have any.
-            Change::Create { .. } | Change::Link { .. } | Change::Settle => return None,
+            Change::Create { .. } | Change::Link { .. } | Change::Settle | Change::Group => {
+                return None;
+            }
         };
         Some((change.path().to_owned(), size))
     });

@@ -276,6 +276,7 @@ mod tests {
             Change::Link { .. } => "link",
             Change::Remove { .. } => "remove",
             Change::Settle => "settle",
+            Change::Group => "group",
         };
         let say = |(rank, change): &(Rank, Change)| {
             format!("{rank:?}: {} {}", word(change), change.path())

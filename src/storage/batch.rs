@@ -84,6 +84,9 @@ impl<'a> Batch<'a> {
         storage: &'a LocalStorage,
         changes: &[Change],
     ) -> Result<Batch<'a>, StorageError> {
+        // A folder keeps every order anyway.
+        let changes = changes.iter().filter(|change| **change != Change::Group);
+        let changes: Vec<&Change> = changes.collect();
         let sync_each = changes.len() < SYNC_TOGETHER;
         let (folders, steps) = (BTreeMap::new(), Vec::new());
         let mut batch = Batch {
@@ -143,7 +146,7 @@ impl<'a> Batch<'a> {
             Change::Create { content, .. } => (Action::Create, Staging::New(content)),
             Change::Link { from, .. } => (Action::Link, Staging::Shared(from)),
             Change::Remove { .. } => (Action::Remove, Staging::Nothing),
-            Change::Settle => (Action::Settle, Staging::Nothing),
+            Change::Settle | Change::Group => (Action::Settle, Staging::Nothing),
         };
         match (action, self.open_folder(&folder, action)) {
             (Action::Remove, Err(error)) if error.is_absent() => return Ok(()),

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use super::Stat;
+#[cfg(feature = "object-storage")]
+use super::object::Reading;
 
 /// Reading at an offset, without a cursor that others could move.
 pub trait ReadAt {
@@ -47,6 +49,8 @@ pub struct OpenFile {
 #[derive(Debug)]
 enum Held {
     Local(File),
+    #[cfg(feature = "object-storage")]
+    Object(Reading),
 }
 
 impl OpenFile {
@@ -57,6 +61,21 @@ impl OpenFile {
     pub fn stat(&self) -> io::Result<Stat> {
         match &self.held {
             Held::Local(file) => Ok(Stat::of(&file.metadata()?)),
+            #[cfg(feature = "object-storage")]
+            Held::Object(reading) => reading.stat(),
+        }
+    }
+
+    /// Whether it holds this content, where that can be told without reading it: some stores name contents by their
+    /// digest. `None` where it can't.
+    pub fn told_to_hold(&self, content: &[u8]) -> Option<bool> {
+        match &self.held {
+            Held::Local(_) => {
+                let _ = content;
+                None
+            }
+            #[cfg(feature = "object-storage")]
+            Held::Object(reading) => reading.told_to_hold(content),
         }
     }
 }
@@ -70,10 +89,22 @@ impl From<File> for OpenFile {
     }
 }
 
+#[cfg(feature = "object-storage")]
+impl From<Reading> for OpenFile {
+    fn from(reading: Reading) -> OpenFile {
+        OpenFile {
+            held: Held::Object(reading),
+            next: 0,
+        }
+    }
+}
+
 impl ReadAt for OpenFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match &self.held {
             Held::Local(file) => ReadAt::read_at(file, buffer, offset),
+            #[cfg(feature = "object-storage")]
+            Held::Object(reading) => reading.read_at(buffer, offset),
         }
     }
 }
@@ -82,6 +113,8 @@ impl HasSize for OpenFile {
     fn size(&self) -> io::Result<Option<u64>> {
         match &self.held {
             Held::Local(file) => file.size(),
+            #[cfg(feature = "object-storage")]
+            Held::Object(reading) => Ok(Some(reading.size())),
         }
     }
 }

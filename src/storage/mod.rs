@@ -6,6 +6,8 @@ mod file;
 mod local;
 mod lock;
 mod moves;
+#[cfg(feature = "object-storage")]
+mod object;
 mod url;
 
 use std::ffi::OsString;
@@ -20,6 +22,8 @@ pub use file::{HasSize, OpenFile, ReadAt};
 pub use local::LocalStorage;
 pub use lock::{Lock, LockFor, LockMode};
 pub use moves::{create_whole, sync_folder};
+#[cfg(feature = "object-storage")]
+pub use object::{Lease, ObjectOptions, ObjectStorage, Variables};
 pub use url::is_object_url;
 
 /// A channel's place. Paths are relative to it, with `/` between their parts.
@@ -45,11 +49,14 @@ pub trait Storage: Send + Sync {
     fn open(&self, path: &str, links: Links) -> Result<(OpenFile, Stat), StorageError>;
 
     /// Carries out a batch: all contents are written beside their places and synced, then put in place in
-    /// order; then the folders are synced. Each file is the old one or the new one at any moment.
+    /// order; then the folders are synced. Each file is the old one or the new one at any moment. Object storage has no
+    /// order of its own: there, each change follows when the store has acknowledged the one before, but for those of a
+    /// [`Change::Group`].
     ///
     /// # Errors
     /// At the first failure. What was written or removed until then is put back, as far as the file system
-    /// lets it; what was created stays.
+    /// lets it; what was created stays. In object storage all stays that was done, and [`StorageError::LostRace`] says
+    /// that another run replaced what this one rests on.
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError>;
 }
 
@@ -200,6 +207,9 @@ pub enum Change {
         /// Which.
         path: String,
     },
+    /// Touches no file: begins a group, which ends with the next one. All before it is in place before any of the group
+    /// is; the group's own changes need no order among them, and may be under way at once.
+    Group,
     /// Touches no file: what the batch put in place or removed until here survives a loss of power before anything
     /// that follows is put in place or removed.
     Settle,
@@ -209,7 +219,7 @@ impl Change {
     /// The path that it touches; empty where it touches none.
     pub fn path(&self) -> &str {
         match self {
-            Change::Settle => "",
+            Change::Settle | Change::Group => "",
             Change::Write { path, .. }
             | Change::Create { path, .. }
             | Change::Link { path, .. }
@@ -252,6 +262,40 @@ pub enum StorageError {
         /// Who holds it, as far as the kernel tells.
         holder: String,
     },
+    /// What this run rests on was replaced while it worked.
+    #[error("{path}: another run published meanwhile; run again, on what that one left")]
+    LostRace {
+        /// The object.
+        path: String,
+    },
+    /// A request to object storage failed.
+    #[error("{path}: can't {operation}: {cause}; {remedy}")]
+    Object {
+        /// The object, by its URL.
+        path: String,
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed, as the store says.
+        cause: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// A URL that names no place in object storage.
+    #[error("{url}: this names no place in object storage: {why}")]
+    ObjectUrl {
+        /// The URL, or as much of it as may be shown.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The store takes writes whatever their conditions say.
+    #[error(
+        "{path}: the store does not hold writes to their conditions (If-None-Match, If-Match), and so two runs at once could mix what they publish; --no-conditional-writes goes without, when you make sure that no second run is under way"
+    )]
+    Unconditional {
+        /// The place, by its URL.
+        path: String,
+    },
     /// The file system knows no locks.
     #[error(
         "{path}: the file system can't lock files ({cause}); --no-lock goes without, when you make sure that no second run is under way"
@@ -268,6 +312,18 @@ impl StorageError {
     /// Whether there is simply nothing of that name.
     pub fn is_absent(&self) -> bool {
         matches!(self, StorageError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether another run replaced what this one rests on, so that it has to be begun anew.
+    pub fn is_lost_race(&self) -> bool {
+        match self {
+            StorageError::LostRace { .. } => true,
+            #[cfg(feature = "object-storage")]
+            StorageError::Io { cause, .. } => cause
+                .get_ref()
+                .is_some_and(|inner| inner.is::<object::Replaced>()),
+            _ => false,
+        }
     }
 
     /// Whether there is nothing below a name, because it is no folder's.

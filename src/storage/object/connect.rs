@@ -1,0 +1,215 @@
+//! How a store is reached. Owns what the environment and profile files say of it: credentials, endpoint, region, and
+//! the limits on time; shows none of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::client::ClientConfigKey;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::list::PaginatedListStore;
+use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, RetryConfig};
+
+use super::ObjectOptions;
+use super::fault;
+use super::place::{Place, Scheme};
+use super::profile::Profile;
+use super::variables::Variables;
+use crate::storage::StorageError;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a store may be silent, and how long it may take to send it one small content.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take to send it one large content.
+const LARGE: Duration = Duration::from_secs(30 * 60);
+
+/// How long the machine's own service for credentials is waited for.
+const METADATA: Duration = Duration::from_secs(10);
+
+/// What carries out requests.
+pub struct Reached {
+    /// For all requests but those that send much.
+    pub store: Arc<dyn ObjectStore>,
+    /// For those.
+    pub large: Arc<dyn ObjectStore>,
+    /// For listings.
+    pub pages: Arc<dyn PaginatedListStore>,
+}
+
+/// Prepares requests to a place; makes none.
+///
+/// # Errors
+/// When the environment's settings contradict each other, or a profile that is named is not there.
+pub fn reach(place: &Place, options: &ObjectOptions) -> Result<Reached, StorageError> {
+    let retry = RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(15),
+            base: 2.0,
+        },
+        max_retries: 12,
+        retry_timeout: options.patience,
+    };
+    let variables = &options.variables;
+    let bucket = place.bucket.as_str();
+    match place.scheme {
+        Scheme::S3 => {
+            let builder = amazon(place, variables)?;
+            let builder = builder.with_bucket_name(bucket).with_retry(retry.clone());
+            let client = |time| connections(variables, "AWS_", time);
+            let credentials = builder.clone().with_retry(RetryConfig {
+                max_retries: 2,
+                retry_timeout: METADATA,
+                ..retry
+            });
+            let credentials = credentials.with_client_options(client(METADATA)).build();
+            let credentials = credentials.map_err(|error| unset(place, &error))?;
+            let builder = builder.with_credentials(Arc::clone(credentials.credentials()));
+            both(place, |time| {
+                builder.clone().with_client_options(client(time)).build()
+            })
+        }
+        Scheme::Google => {
+            let builder = GoogleCloudStorageBuilder::new();
+            let builder = variables
+                .beginning("GOOGLE_")
+                .fold(builder, |builder, (key, value)| match key.parse() {
+                    Ok(key) => builder.with_config(key, value),
+                    Err(_) => builder,
+                });
+            let builder = builder.with_bucket_name(bucket).with_retry(retry);
+            both(place, |time| {
+                let client = connections(variables, "GOOGLE_", time);
+                builder.clone().with_client_options(client).build()
+            })
+        }
+        Scheme::Azure => {
+            let builder = MicrosoftAzureBuilder::new();
+            let builder = variables
+                .beginning("AZURE_")
+                .fold(builder, |builder, (key, value)| match key.parse() {
+                    Ok(key) => builder.with_config(key, value),
+                    Err(_) => builder,
+                });
+            let builder = match variables.get("IDENTITY_ENDPOINT") {
+                Some(endpoint) => builder.with_msi_endpoint(endpoint),
+                None => builder,
+            };
+            let builder = builder.with_container_name(bucket).with_retry(retry);
+            both(place, |time| {
+                let client = connections(variables, "AZURE_", time);
+                builder.clone().with_client_options(client).build()
+            })
+        }
+    }
+}
+
+fn unset(place: &Place, error: &Error) -> StorageError {
+    fault::told(place.shown(""), "prepare requests to", error)
+}
+
+/// One for small contents and one for large ones.
+fn both<S: ObjectStore + PaginatedListStore>(
+    place: &Place,
+    build: impl Fn(Duration) -> Result<S, Error>,
+) -> Result<Reached, StorageError> {
+    let built = |time| {
+        build(time)
+            .map(Arc::new)
+            .map_err(|error| unset(place, &error))
+    };
+    let store = built(SILENCE)?;
+    Ok(Reached {
+        store: Arc::clone(&store) as _,
+        large: built(LARGE)?,
+        pages: store,
+    })
+}
+
+/// What the environment says and, where it is silent, a profile.
+fn amazon(place: &Place, variables: &Variables) -> Result<AmazonS3Builder, StorageError> {
+    let wrong = |cause: String| StorageError::Object {
+        path: place.shown(""),
+        operation: "read the profile for",
+        cause,
+        remedy: "name another with AWS_PROFILE, or give the credentials in the environment",
+    };
+    let builder =
+        variables
+            .beginning("AWS_")
+            .fold(AmazonS3Builder::new(), |builder, (key, value)| {
+                match key.parse() {
+                    Ok(key) => builder.with_config(key, value),
+                    Err(_) => builder,
+                }
+            });
+    let profile = Profile::of(|name| variables.get(name)).map_err(wrong)?;
+    let builder = [
+        (AmazonS3ConfigKey::Region, "region"),
+        (AmazonS3ConfigKey::Endpoint, "endpoint_url"),
+    ]
+    .into_iter()
+    .fold(builder, |builder, (key, name)| {
+        match (builder.get_config_value(&key), profile.get(name)) {
+            (None, Some(value)) => builder.with_config(key, value),
+            _ => builder,
+        }
+    });
+    // Keys in the environment win over those of a profile, unless it is named: all or none.
+    let given = KEYS_ELSEWHERE
+        .iter()
+        .any(|name| variables.get(name).is_some());
+    let has_keys = variables.get("AWS_ACCESS_KEY_ID").is_some();
+    if has_keys || (given && variables.get("AWS_PROFILE").is_none()) {
+        return Ok(builder);
+    }
+    if let Some(way) = profile.elsewhere() {
+        return Err(wrong(format!(
+            "it gives its keys by {way}, which only the vendor's own tool resolves (`aws configure export-credentials --format env`)"
+        )));
+    }
+    let keys = [
+        (AmazonS3ConfigKey::AccessKeyId, "aws_access_key_id"),
+        (AmazonS3ConfigKey::SecretAccessKey, "aws_secret_access_key"),
+        (AmazonS3ConfigKey::Token, "aws_session_token"),
+    ];
+    Ok(keys
+        .into_iter()
+        .fold(builder, |builder, (key, name)| match profile.get(name) {
+            Some(value) => builder.with_config(key, value),
+            None => builder,
+        }))
+}
+
+/// Variables that say where else keys are, or that none are needed.
+const KEYS_ELSEWHERE: [&str; 4] = [
+    "AWS_SKIP_SIGNATURE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+
+/// How connections are made: the limits on time, then what the environment says.
+fn connections(variables: &Variables, prefix: &str, time: Duration) -> ClientOptions {
+    let options = ClientOptions::new()
+        .with_timeout_disabled()
+        .with_connect_timeout(CONNECT)
+        .with_read_timeout(time)
+        .with_content_type_for_suffix("json", "application/json")
+        .with_content_type_for_suffix("html", "text/html; charset=utf-8")
+        .with_content_type_for_suffix("xml", "application/rss+xml");
+    let prefix_in_keys = prefix.to_ascii_lowercase();
+    variables
+        .beginning(prefix)
+        .fold(options, |options, (key, value)| {
+            let key = key.strip_prefix(&prefix_in_keys).unwrap_or(&key);
+            match key.parse::<ClientConfigKey>() {
+                Ok(key) => options.with_config(key, value),
+                Err(_) => options,
+            }
+        })
+}

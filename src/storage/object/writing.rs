@@ -1,0 +1,298 @@
+//! Batches of changes to a channel in object storage. Owns their order, how many are under way at once, and on which
+//! version of an object each write rests; must not know what the objects mean.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use super::ObjectStorage;
+use super::client::{Expected, Put};
+use super::view::{Known, split};
+use crate::storage::{Change, StorageError};
+
+/// Requests that are under way at once.
+const AT_ONCE: usize = 32;
+
+/// From this many bytes on, the content of a [`Change::Create`] is sent in parts: one so large is named by its hash,
+/// and so whoever else puts an object there, puts the same.
+const IN_PARTS: usize = 64 << 20;
+
+/// How many objects a request for one page of a listing is worth, when it is asked when they were written.
+const WORTH_A_PAGE: usize = 16;
+
+/// Keys in a page of a listing.
+const PAGE: usize = 1_000;
+
+/// Contents by path, of a batch.
+type Contents = HashMap<String, Arc<Vec<u8>>>;
+
+/// Changes between two marks.
+#[derive(Debug, Default)]
+struct Group {
+    /// Whether their order tells nothing.
+    is_free: bool,
+    changes: Vec<Change>,
+}
+
+/// The groups of a batch, in order.
+fn groups(changes: Vec<Change>) -> Vec<Group> {
+    let mut groups = vec![Group::default()];
+    for change in changes {
+        let is_free = match change {
+            Change::Settle => groups.last().is_some_and(|group| group.is_free),
+            Change::Group => true,
+            change => {
+                if let Some(group) = groups.last_mut() {
+                    group.changes.push(change);
+                }
+                continue;
+            }
+        };
+        groups.push(Group {
+            is_free,
+            changes: Vec::new(),
+        });
+    }
+    groups.retain(|group| !group.changes.is_empty());
+    groups
+}
+
+fn contents(changes: &[Change]) -> Contents {
+    let contents = changes.iter().filter_map(|change| match change {
+        Change::Write { path, content } | Change::Create { path, content } => {
+            Some((path.clone(), Arc::clone(content)))
+        }
+        _ => None,
+    });
+    contents.collect()
+}
+
+impl ObjectStorage {
+    /// Carries out a batch. Each object is the old one or the new one at any moment.
+    ///
+    /// # Errors
+    /// At the first failure; what was done until then stays.
+    pub(super) fn carry_out(&self, changes: Vec<Change>) -> Result<(), StorageError> {
+        let contents = contents(&changes);
+        let groups = groups(changes);
+        if groups.is_empty() {
+            return Ok(());
+        }
+        self.demand_conditions()?;
+        self.view().forget_fresh();
+        let mut written = Vec::new();
+        let carried = groups.into_iter().try_for_each(|group| {
+            let done = self.engine.block_on(self.group(group, &contents));
+            written.extend(done.0);
+            done.1
+        });
+        self.engine.block_on(self.date(written));
+        carried
+    }
+
+    /// Which objects were written, and whether all went well. What is under way when one fails is waited for.
+    async fn group(
+        &self,
+        group: Group,
+        contents: &Contents,
+    ) -> (Vec<String>, Result<(), StorageError>) {
+        let failed = AtomicBool::new(false);
+        let (removed, put): (Vec<Change>, Vec<Change>) = group
+            .changes
+            .into_iter()
+            .partition(|change| group.is_free && matches!(change, Change::Remove { .. }));
+        let at_once = if group.is_free { AT_ONCE } else { 1 };
+        let one = |change| {
+            let failed = &failed;
+            async move {
+                if failed.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                let done = self.one(change, contents).await;
+                failed.fetch_or(done.is_err(), Ordering::Relaxed);
+                done
+            }
+        };
+        let all = stream::iter(put.into_iter().map(one)).buffer_unordered(at_once);
+        let all: Vec<Result<Option<String>, StorageError>> = all.collect().await;
+        let (mut written, mut result) = (Vec::new(), Ok(()));
+        for done in all {
+            match done {
+                Ok(path) => written.extend(path),
+                Err(error) if result.is_ok() => result = Err(error),
+                Err(_) => {}
+            }
+        }
+        if result.is_ok() {
+            let removed: Vec<String> = removed.iter().map(|one| one.path().to_owned()).collect();
+            result = self.remove(removed).await;
+        }
+        (written, result)
+    }
+
+    /// Carries out one change; the path of the object that it wrote.
+    async fn one(
+        &self,
+        change: Change,
+        contents: &Contents,
+    ) -> Result<Option<String>, StorageError> {
+        match change {
+            Change::Create { path, content } => self.create(path, &content).await,
+            Change::Write { path, content } => self.write(path, &content).await,
+            Change::Link { from, path } => {
+                let content = match contents.get(&from) {
+                    Some(content) => Arc::clone(content),
+                    None => self.content_of(&from).await?,
+                };
+                self.write(path, &content).await
+            }
+            Change::Remove { path } => self.remove(vec![path]).await.map(|()| None),
+            Change::Settle | Change::Group => Ok(None),
+        }
+    }
+
+    /// An object that stands there. A store's own copy would overwrite whatever stands in the other place.
+    async fn content_of(&self, path: &str) -> Result<Arc<Vec<u8>>, StorageError> {
+        let found = self.client.read(path, usize::MAX).await?;
+        let absent = || self.absent(path, "read the object");
+        found.map(|(bytes, _)| Arc::new(bytes)).ok_or_else(absent)
+    }
+
+    async fn create(
+        &self,
+        path: String,
+        content: &Arc<Vec<u8>>,
+    ) -> Result<Option<String>, StorageError> {
+        let known = self.view().find(&path);
+        if let Known::Object(_) = known {
+            return Ok(None);
+        }
+        let expected = match self.client.options.unconditional || content.len() >= IN_PARTS {
+            true if known == Known::Unknown && self.ask(&path).await?.is_some() => return Ok(None),
+            true => Expected::Anything,
+            false => Expected::Nothing,
+        };
+        match self.client.put(&path, content, &expected).await? {
+            Put::Done(seen) => {
+                let mut view = self.view();
+                view.put(&path, seen);
+                view.keep_fresh(&path, content);
+                Ok(Some(path))
+            }
+            // What stands there is left as it is.
+            Put::Lost => {
+                if let Some(seen) = self.client.head(&path).await? {
+                    self.view().put(&path, seen);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        path: String,
+        content: &Arc<Vec<u8>>,
+    ) -> Result<Option<String>, StorageError> {
+        let known = self.view().find(&path);
+        let known = match known {
+            Known::Object(seen) => Some(seen),
+            Known::Absent => None,
+            Known::Unknown => self.ask(&path).await?,
+        };
+        let expected = match known {
+            _ if self.client.options.unconditional => Expected::Anything,
+            Some(seen) => Expected::This(seen),
+            None => Expected::Nothing,
+        };
+        match self.client.put(&path, content, &expected).await? {
+            Put::Done(seen) => {
+                let mut view = self.view();
+                view.put(&path, seen);
+                view.keep_fresh(&path, content);
+                Ok(Some(path))
+            }
+            Put::Lost => Err(StorageError::LostRace {
+                path: self.client.place.shown(&path),
+            }),
+        }
+    }
+
+    async fn remove(&self, mut paths: Vec<String>) -> Result<(), StorageError> {
+        paths.retain(|path| self.view().find(path) != Known::Absent);
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.client.delete(&paths).await?;
+        let mut view = self.view();
+        paths.iter().for_each(|path| view.remove(path));
+        Ok(())
+    }
+
+    /// Asks when objects were written: by a listing where that costs less than asking for each. Of what is not told,
+    /// the next run reads a little more than it would have to.
+    async fn date(&self, written: Vec<String>) {
+        let mut folders: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+        for path in &written {
+            folders.entry(split(path).0).or_default().push(path);
+        }
+        for (folder, paths) in folders {
+            let count = self.view().count(folder);
+            let pages = count.map(|count| (count / PAGE).saturating_add(1));
+            let by_listing = pages.is_some_and(|pages| {
+                paths.len() >= pages.saturating_mul(WORTH_A_PAGE) || (pages == 1 && paths.len() > 3)
+            });
+            if by_listing && let Ok(listed) = self.client.list(folder).await {
+                let mut view = self.view();
+                for path in paths {
+                    if let Some(found) = listed.folder.objects.get(split(path).1) {
+                        view.date(path, found);
+                    }
+                }
+                continue;
+            }
+            let ask = |path: &String| {
+                let path = path.clone();
+                async move {
+                    if let Ok(Some(found)) = self.client.head(&path).await {
+                        self.view().date(&path, &found);
+                    }
+                }
+            };
+            let all = stream::iter(paths.into_iter().map(ask)).buffer_unordered(AT_ONCE);
+            all.collect::<Vec<()>>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_free_between_its_mark_and_the_next() {
+        let remove = |path: &str| Change::Remove {
+            path: path.to_owned(),
+        };
+        let all = vec![
+            remove("a"),
+            remove("b"),
+            Change::Group,
+            remove("c"),
+            Change::Settle,
+            Change::Group,
+            remove("d"),
+            remove("e"),
+            Change::Settle,
+        ];
+        let groups = groups(all);
+        let said: Vec<(bool, usize)> = groups
+            .iter()
+            .map(|group| (group.is_free, group.changes.len()))
+            .collect();
+        assert_eq!(said, [(false, 2), (true, 1), (true, 2)]);
+    }
+}

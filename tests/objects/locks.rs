@@ -1,0 +1,116 @@
+//! The lease of a channel, and stores that do not hold writes to their conditions.
+
+use std::time::Duration;
+
+use sigindex::storage::{LockMode, ObjectOptions, ObjectStorage, Storage as _, StorageError};
+
+use crate::proxy::{Manners, Proxy};
+use crate::s3::{Bucket, server, servers};
+use crate::{endpoint, options};
+
+fn leased(bucket: &Bucket, milliseconds: u64) -> ObjectStorage {
+    let options = ObjectOptions {
+        lease: Duration::from_millis(milliseconds),
+        ..options(&endpoint(bucket.server))
+    };
+    ObjectStorage::open(&bucket.url("channel"), options).unwrap()
+}
+
+#[test]
+fn one_holds_the_lease_and_gives_it_back() {
+    for server in servers() {
+        let bucket = server.bucket();
+        let first = leased(&bucket, 2_000);
+        let held = first.lock(LockMode::Fail).unwrap();
+        let refused = leased(&bucket, 2_000).lock(LockMode::Fail).unwrap_err();
+        assert!(matches!(refused, StorageError::Locked { .. }), "{refused}");
+        assert!(
+            refused
+                .to_string()
+                .contains(&std::process::id().to_string()),
+            "{refused}"
+        );
+        let waiting = std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| leased(&bucket, 2_000).lock(LockMode::Wait).is_ok());
+            std::thread::sleep(Duration::from_millis(3_000));
+            assert!(!waiter.is_finished(), "it was renewed all the time");
+            assert!(!held.is_lost());
+            drop(held);
+            waiter.join().unwrap()
+        });
+        assert!(waiting);
+        drop(leased(&bucket, 2_000).lock(LockMode::Fail).unwrap());
+    }
+}
+
+#[test]
+fn a_lease_that_nobody_renews_is_taken_over() {
+    for server in servers() {
+        let bucket = server.bucket();
+        for dead in [
+            "{\"holder\":\"a dead one\",\"token\":\"x\",\"renewed\":3}",
+            "no claim at all",
+            "",
+        ] {
+            bucket.put("channel/.sigindex.lock", dead);
+            let storage = leased(&bucket, 500);
+            drop(storage.lock(LockMode::Fail).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_lease_that_was_taken_over_is_known_for_lost() {
+    let Some(server) = server() else { return };
+    let bucket = server.bucket();
+    let storage = leased(&bucket, 400);
+    let held = storage.lock(LockMode::Fail).unwrap();
+    let other = "{\"holder\":\"another\",\"token\":\"y\",\"renewed\":0}";
+    bucket.put("channel/.sigindex.lock", other);
+    let begun = std::time::Instant::now();
+    while !held.is_lost() && begun.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(held.is_lost());
+    drop(held);
+    let there = bucket.get("channel/.sigindex.lock").unwrap();
+    assert_eq!(there, other.as_bytes(), "another's is left alone");
+}
+
+#[test]
+fn a_store_that_ignores_conditions_is_refused() {
+    let Some(server) = server() else { return };
+    let bucket = server.bucket();
+    let manners = Manners {
+        unconditional: true,
+        ..Manners::default()
+    };
+    let proxy = Proxy::before(server.address(), manners);
+    let open = |unconditional| {
+        let options = ObjectOptions {
+            unconditional,
+            ..options(proxy.endpoint())
+        };
+        ObjectStorage::open(&bucket.url("channel"), options).unwrap()
+    };
+    let write = || sigindex::storage::Change::Write {
+        path: "noarch/a".to_owned(),
+        content: std::sync::Arc::default(),
+    };
+    let error = open(false).lock(LockMode::Fail).unwrap_err();
+    assert!(
+        error.to_string().contains("--no-conditional-writes"),
+        "{error}"
+    );
+    let error = open(false).apply(vec![write()]).unwrap_err();
+    assert!(
+        matches!(error, StorageError::Unconditional { .. }),
+        "{error}"
+    );
+    assert_eq!(bucket.keys("channel/noarch"), [""; 0]);
+    let storage = open(true);
+    let held = storage.lock(LockMode::Fail).unwrap();
+    storage.apply(vec![write()]).unwrap();
+    drop(held);
+    assert_eq!(bucket.keys("channel/noarch"), ["a"]);
+}

@@ -1,0 +1,105 @@
+//! Two publishers at once, without the lease that would keep them apart: what they leave is the index of one of them,
+//! whole, and then of all.
+
+use serde_json::Value;
+
+use crate::channels::{call, index};
+use crate::proxy::{Manners, Proxy};
+use crate::s3::{Bucket, servers};
+use crate::scene::builder::{Format, PackageSpec};
+use crate::scene::{Run, Scene};
+use crate::{asked, endpoint};
+
+fn put(bucket: &Bucket, name: &str) -> String {
+    let spec = PackageSpec::new(name, "1.0", "0").subdir("noarch");
+    let path = spec.path_in_channel(Format::BOTH[0]);
+    bucket.put(&format!("channel/{path}"), spec.bytes(Format::BOTH[0]));
+    path
+}
+
+/// The names that the published index lists; each of them and its signature lie there.
+fn listed(bucket: &Bucket) -> Vec<String> {
+    let bytes = bucket.get("channel/noarch/repodata.json").unwrap();
+    let index: Value = serde_json::from_slice(&bytes).unwrap();
+    let mut names = Vec::new();
+    for part in ["packages", "packages.conda"] {
+        for (name, record) in index[part].as_object().unwrap() {
+            let bytes = bucket.get(&format!("channel/noarch/{name}")).unwrap();
+            assert_eq!(record["size"], bytes.len());
+            let sig = bucket.get(&format!("channel/noarch/{name}.sig")).unwrap();
+            let sig = String::from_utf8(sig).unwrap();
+            assert_eq!(
+                record["signature"]["value"],
+                sig.split_whitespace().nth(1).unwrap()
+            );
+            names.push(name.clone());
+        }
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn two_publishers_at_once_leave_a_whole_index() {
+    let rounds = asked("SIGINDEX_S3_ROUNDS", 4);
+    for server in servers() {
+        // These servers look at a condition first and write then; real stores do both at once.
+        let manners = Manners {
+            one_by_one: true,
+            ..Manners::default()
+        };
+        let proxy = Proxy::before(server.address(), manners);
+        let bucket = server.bucket();
+        let scenes = [Scene::new(), Scene::new()];
+        put(&bucket, "first");
+        index(&scenes[0], &bucket, proxy.endpoint(), &[]).exits(0);
+        let url = bucket.url("channel");
+        for round in 0..rounds {
+            put(&bucket, &format!("p{round}"));
+            let start = |scene: &Scene| {
+                let words = [url.as_str(), "--json", "--no-lock"];
+                call(scene, proxy.endpoint(), &words).start()
+            };
+            let one = start(&scenes[0]);
+            put(&bucket, &format!("q{round}"));
+            let other = start(&scenes[1]);
+            for run in [one, other].map(Run::of) {
+                let lost = run.stderr.contains("another run published meanwhile");
+                let unsteady = run.stderr.contains("somebody else");
+                assert!(
+                    run.status() == Some(0) || lost || unsteady,
+                    "{}",
+                    run.stderr
+                );
+            }
+            // Whoever was first: it is whole.
+            assert!(!listed(&bucket).is_empty());
+            index(&scenes[0], &bucket, &endpoint(server), &[]).exits(0);
+            assert_eq!(listed(&bucket).len() as u64, 3 + 2 * round);
+        }
+    }
+}
+
+#[test]
+fn a_killed_run_is_completed_by_the_next() {
+    for server in servers() {
+        let bucket = server.bucket();
+        let scene = Scene::new();
+        for number in 0..8 {
+            put(&bucket, &format!("p{number}"));
+        }
+        let url = bucket.url("channel");
+        for milliseconds in [30, 150, 400, 800] {
+            let words = [url.as_str(), "--json", "--no-lock"];
+            let mut killed = call(&scene, &endpoint(server), &words).start();
+            std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+            let _ = killed.kill();
+            killed.wait().unwrap();
+            if bucket.get("channel/noarch/repodata.json").is_some() {
+                listed(&bucket);
+            }
+        }
+        index(&scene, &bucket, &endpoint(server), &["--no-lock"]).exits(0);
+        assert_eq!(listed(&bucket).len(), 8);
+    }
+}
