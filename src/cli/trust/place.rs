@@ -9,6 +9,7 @@ use crate::cache::{Cache as _, Seen, SqliteCache, Versions};
 use crate::cli::index::open::default_cache_path;
 use crate::cli::index_key::vouching;
 use crate::cli::options::{KeysFolder, Verbosity, cache_home, clock};
+use crate::cli::out;
 use crate::cli::place::{self, Held, Patience};
 use crate::cli::signing::demand_read;
 use crate::error::Error;
