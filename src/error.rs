@@ -257,3 +257,10 @@ pub enum Error {
     #[error("interrupted; signatures that were made stay, and nothing was published")]
     Interrupted,
 }
+
+impl Error {
+    /// Whether another run replaced what this one rests on, so that it has to be begun anew.
+    pub fn is_lost_race(&self) -> bool {
+        matches!(self, Error::Storage(cause) if cause.is_lost_race())
+    }
+}

@@ -11,7 +11,7 @@ use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::keys::ChannelPlace;
 use crate::repodata::{REPODATA, shards};
-use crate::storage::{Kind, LocalStorage, Storage, StorageError};
+use crate::storage::{Kind, LocalStorage, Storage, StorageError, is_object_url, open_url};
 use crate::upstream::{self, StoredUpstream, Upstream, UpstreamError};
 
 /// The folder of a signed index.
@@ -76,10 +76,19 @@ impl Place {
         if upstream::is_url(channel) {
             return Ok(Place::remote(upstream::open(channel)?));
         }
+        if is_object_url(channel) {
+            let storage = open_url(channel)?;
+            let name = channel.trim_end_matches('/').to_owned();
+            return Ok(Place {
+                upstream: Arc::new(StoredUpstream::new(name, Arc::clone(&storage))),
+                storage: Some(storage),
+                root: None,
+            });
+        }
         let scheme = channel.split_once("://").map(|(scheme, _)| scheme);
         if scheme.is_some_and(|scheme| !scheme.eq_ignore_ascii_case("file")) {
             return Err(Error::Usage(format!(
-                "{}: not a channel's URL: those begin with http://, https:// or file://",
+                "{}: not a channel's URL: those begin with http://, https://, s3://, gs://, az:// or file://",
                 masked(channel)
             )));
         }

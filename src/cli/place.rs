@@ -7,18 +7,38 @@ use std::sync::Arc;
 
 use super::out;
 use crate::error::Error;
+#[cfg(feature = "object-storage")]
+use crate::storage::{Lease, ObjectOptions, ObjectStorage};
 use crate::storage::{LocalStorage, Lock, LockFor, LockMode, Storage, StorageError, is_object_url};
 
 /// A place, opened.
 pub enum Place {
     /// A folder of this machine.
     Folder(Arc<LocalStorage>),
+    /// A bucket, or a part of one.
+    #[cfg(feature = "object-storage")]
+    Objects(Arc<ObjectStorage>),
+}
+
+/// Whether writes to object storage rest on their conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// Each replaces only what this run saw.
+    Conditional,
+    /// The operator makes sure that nobody else writes.
+    Unconditional,
 }
 
 /// The lock of a place, held until this is dropped.
 pub enum Held {
     /// By the kernel.
     Folder { _lock: Lock },
+    /// By an object that is renewed.
+    #[cfg(feature = "object-storage")]
+    Objects { _lease: Lease },
+    /// By nobody: those who get on with each other need none there.
+    #[cfg(feature = "object-storage")]
+    Free,
 }
 
 /// How a lock is taken, and what to do where somebody else holds it.
@@ -37,9 +57,9 @@ impl Place {
     ///
     /// # Errors
     /// When there is no such folder, or the object storage can't be reached.
-    pub fn open(name: &Path) -> Result<Place, Error> {
+    pub fn open(name: &Path, writes: Writes) -> Result<Place, Error> {
         match url(name) {
-            Some(url) => objects(url),
+            Some(url) => objects(url, writes),
             None => Ok(Place::Folder(Arc::new(LocalStorage::open(name)?))),
         }
     }
@@ -48,9 +68,9 @@ impl Place {
     ///
     /// # Errors
     /// As [`Place::open`], and when the folder can't be made.
-    pub fn create(name: &Path) -> Result<Place, Error> {
+    pub fn create(name: &Path, writes: Writes) -> Result<Place, Error> {
         match url(name) {
-            Some(url) => objects(url),
+            Some(url) => objects(url, writes),
             None => Ok(Place::Folder(Arc::new(LocalStorage::create(name)?))),
         }
     }
@@ -59,6 +79,8 @@ impl Place {
     pub fn storage(&self) -> &dyn Storage {
         match self {
             Place::Folder(storage) => storage.as_ref(),
+            #[cfg(feature = "object-storage")]
+            Place::Objects(storage) => storage.as_ref(),
         }
     }
 
@@ -66,6 +88,8 @@ impl Place {
     pub fn shared(&self) -> Arc<dyn Storage> {
         match self {
             Place::Folder(storage) => Arc::clone(storage) as Arc<dyn Storage>,
+            #[cfg(feature = "object-storage")]
+            Place::Objects(storage) => Arc::clone(storage) as Arc<dyn Storage>,
         }
     }
 
@@ -73,6 +97,8 @@ impl Place {
     pub fn identity(&self) -> &OsStr {
         match self {
             Place::Folder(storage) => storage.root().as_os_str(),
+            #[cfg(feature = "object-storage")]
+            Place::Objects(storage) => OsStr::new(storage.url()),
         }
     }
 
@@ -80,6 +106,17 @@ impl Place {
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Place::Folder(storage) => Some(storage.root()),
+            #[cfg(feature = "object-storage")]
+            Place::Objects(_) => None,
+        }
+    }
+
+    /// Lets go of what was seen, where that is kept: for a run that begins anew.
+    pub fn forget(&self) {
+        match self {
+            Place::Folder(_) => {}
+            #[cfg(feature = "object-storage")]
+            Place::Objects(storage) => storage.forget(),
         }
     }
 
@@ -115,6 +152,11 @@ impl Place {
             Place::Folder(storage) => storage
                 .lock_for(purpose, mode)
                 .map(|_lock| Held::Folder { _lock }),
+            #[cfg(feature = "object-storage")]
+            Place::Objects(storage) => match purpose {
+                LockFor::Alone => storage.lock(mode).map(|_lease| Held::Objects { _lease }),
+                LockFor::Beside => Ok(Held::Free),
+            },
         }
     }
 }
@@ -124,8 +166,16 @@ pub fn url(name: &Path) -> Option<&str> {
     name.to_str().filter(|name| is_object_url(name))
 }
 
-fn objects(url: &str) -> Result<Place, Error> {
-    Err(Error::Usage(format!(
-        "{url}: this sigindex was built without the feature `object-storage`; build it with `cargo install --locked --path . --features object-storage`"
-    )))
+#[cfg(feature = "object-storage")]
+fn objects(url: &str, writes: Writes) -> Result<Place, Error> {
+    let options = ObjectOptions {
+        unconditional: writes == Writes::Unconditional,
+        ..ObjectOptions::default()
+    };
+    Ok(Place::Objects(Arc::new(ObjectStorage::open(url, options)?)))
+}
+
+#[cfg(not(feature = "object-storage"))]
+fn objects(_url: &str, _writes: Writes) -> Result<Place, Error> {
+    Err(StorageError::NoObjects.into())
 }

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::KeyError;
 use super::name::shown;
+use crate::storage::is_object_url;
 
 /// What no channel's URL needs: RFC 3986 has none of it bare.
 const FORBIDDEN: &[char] = &[' ', '"', '<', '>', '\\', '^', '`', '{', '|', '}'];
@@ -17,7 +18,7 @@ const FORBIDDEN: &[char] = &[' ', '"', '<', '>', '\\', '^', '`', '{', '|', '}'];
 pub struct ChannelPlace(String);
 
 impl ChannelPlace {
-    /// Reads a URL (`http`, `https` or `file`) or a folder's path.
+    /// Reads a URL (`http`, `https`, `file`, or one of object storage) or a folder's path.
     ///
     /// # Errors
     /// [`KeyError::Channel`] for anything that two programs could read in two ways, such as `..` in a URL.
@@ -33,7 +34,10 @@ impl ChannelPlace {
             "file" => file_url(rest).and_then(|path| folder(&path)),
             "http" => url("http", "80", rest),
             "https" => url("https", "443", rest),
-            _ => Err("a channel is a folder, or a URL of http, https or file".to_owned()),
+            scheme if is_object_url(text) => url(scheme, "", rest),
+            _ => {
+                Err("a channel is a folder, or a URL of http, https, s3, gs, az or file".to_owned())
+            }
         }
         .map_err(refused)
     }

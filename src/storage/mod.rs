@@ -24,7 +24,7 @@ pub use lock::{Lock, LockFor, LockMode};
 pub use moves::{create_whole, sync_folder};
 #[cfg(feature = "object-storage")]
 pub use object::{Lease, ObjectOptions, ObjectStorage, Variables};
-pub use url::is_object_url;
+pub use url::{is_object_url, open_url};
 
 /// A channel's place. Paths are relative to it, with `/` between their parts.
 pub trait Storage: Send + Sync {
@@ -296,6 +296,11 @@ pub enum StorageError {
         /// The place, by its URL.
         path: String,
     },
+    /// This build has no object storage.
+    #[error(
+        "this sigindex was built without object storage; build it with `cargo install --locked --path . --features object-storage`"
+    )]
+    NoObjects,
     /// The file system knows no locks.
     #[error(
         "{path}: the file system can't lock files ({cause}); --no-lock goes without, when you make sure that no second run is under way"

@@ -1,4 +1,10 @@
-//! Which channels lie in object storage, by their names alone.
+//! Which channels lie in object storage, by their names alone, and opening those for readers.
+
+use std::sync::Arc;
+
+#[cfg(feature = "object-storage")]
+use super::{ObjectOptions, ObjectStorage};
+use super::{Storage, StorageError};
 
 /// The schemes of URLs: of Amazon's S3 and what speaks its protocol, of Google's storage and of Azure's.
 const SCHEMES: [&str; 3] = ["s3", "gs", "az"];
@@ -10,6 +16,25 @@ pub fn is_object_url(name: &str) -> bool {
             .iter()
             .any(|known| known.eq_ignore_ascii_case(scheme))
     })
+}
+
+/// Opens a place in object storage, to be read.
+///
+/// # Errors
+/// When the URL names none, or this build has no object storage.
+#[cfg(feature = "object-storage")]
+pub fn open_url(url: &str) -> Result<Arc<dyn Storage>, StorageError> {
+    let opened = ObjectStorage::open(url, ObjectOptions::default())?;
+    Ok(Arc::new(opened))
+}
+
+/// Says that this build has no object storage.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "object-storage"))]
+pub fn open_url(_url: &str) -> Result<Arc<dyn Storage>, StorageError> {
+    Err(StorageError::NoObjects)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub use http::{HttpUpstream, Pace};
 pub use memory::MemoryUpstream;
 pub use stored::StoredUpstream;
 
-use crate::storage::LocalStorage;
+use crate::storage::{LocalStorage, is_object_url, open_url};
 
 /// A channel to read from. Paths are relative to it, with `/` between their parts. Calls block, and come from many
 /// threads at once.
@@ -55,7 +55,8 @@ pub fn fetch(
 /// How long a server may say nothing, unless something else is said.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Opens a channel: `http://` and `https://` are URLs, `file://` and all else is a folder.
+/// Opens a channel: `http://` and `https://` are URLs, `s3://` and the like is object storage, `file://` and all else is
+/// a folder.
 ///
 /// # Errors
 /// When there is no such folder, the URL is not one of a channel, or this build has no HTTP.
@@ -69,12 +70,17 @@ pub fn open(name: &str) -> Result<Arc<dyn Upstream>, UpstreamError> {
 /// As [`open`].
 pub fn open_within(name: &str, patience: Duration) -> Result<Arc<dyn Upstream>, UpstreamError> {
     if is_url(name) {
-        return open_url(name, patience);
+        return open_http(name, patience);
     }
     let unreachable = |why: String| UpstreamError {
         place: name.to_owned(),
         fault: UpstreamFault::Unreachable(why),
     };
+    if is_object_url(name) {
+        let storage = open_url(name).map_err(|cause| unreachable(cause.to_string()))?;
+        let name = name.trim_end_matches('/').to_owned();
+        return Ok(Arc::new(StoredUpstream::new(name, storage)));
+    }
     let path = match name.strip_prefix("file://") {
         None => name.to_owned(),
         Some(rest) => {
@@ -100,7 +106,7 @@ pub fn is_url(name: &str) -> bool {
 }
 
 #[cfg(feature = "http")]
-fn open_url(url: &str, patience: Duration) -> Result<Arc<dyn Upstream>, UpstreamError> {
+fn open_http(url: &str, patience: Duration) -> Result<Arc<dyn Upstream>, UpstreamError> {
     Ok(Arc::new(HttpUpstream::at_pace(
         url,
         Pace::within(patience),
@@ -108,7 +114,7 @@ fn open_url(url: &str, patience: Duration) -> Result<Arc<dyn Upstream>, Upstream
 }
 
 #[cfg(not(feature = "http"))]
-fn open_url(_: &str, _: Duration) -> Result<Arc<dyn Upstream>, UpstreamError> {
+fn open_http(_: &str, _: Duration) -> Result<Arc<dyn Upstream>, UpstreamError> {
     let why = "this sigindex was built without HTTP (feature `http`); name a folder";
     Err(UpstreamError {
         // A URL may hold a password.

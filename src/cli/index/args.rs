@@ -10,6 +10,7 @@ use crate::channel::{Selection, SubdirName};
 use crate::cli::options::{
     KeysFolder, MinBits, SigningOptions, Threads, Verbosity, clock, now, read_text,
 };
+use crate::cli::place::Writes;
 use crate::error::Error;
 use crate::index::{Config, Freshness, Patches, Policy, SignList, SignedConfig, Signing};
 use crate::repodata::{Formats, Pins};
@@ -50,14 +51,14 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = None::<&str>)]
 pub struct Common {
-    /// The channel's folder: linux-64, noarch, … with packages in them
+    /// The channel: a folder with linux-64, noarch, … in it, or s3://BUCKET/PREFIX
     #[arg(required = true)]
     channel: Option<PathBuf>,
     /// Take just this subdir, of any name (repeatable)
     #[arg(long, value_name = "NAME", alias = "target-platform")]
     subdir: Vec<String>,
     /// Write index files and signatures here; the channel's folder is then only read
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "PLACE")]
     pub output: Option<PathBuf>,
     /// Print what would be done, and touch nothing
     #[arg(long)]
@@ -167,6 +168,19 @@ pub struct RunArgs {
     /// Go without the lock, on file systems that have none
     #[arg(long, conflicts_with = "wait")]
     pub no_lock: bool,
+    /// Write to object storage that knows no conditional writes
+    #[arg(long)]
+    no_conditional_writes: bool,
+}
+
+impl RunArgs {
+    /// Whether writes to object storage rest on their conditions.
+    pub fn writes(&self) -> Writes {
+        match self.no_conditional_writes {
+            true => Writes::Unconditional,
+            false => Writes::Conditional,
+        }
+    }
 }
 
 /// What tells that a file is unchanged.

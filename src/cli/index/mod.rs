@@ -5,7 +5,7 @@ pub mod args;
 pub mod files;
 pub mod open;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::options::{SigningOptions, or_interrupted, signing_log, stop_on_signals};
 use super::place::Place;
@@ -56,6 +56,9 @@ pub fn exit_status(outcome: Outcome) -> u8 {
     }
 }
 
+/// How often a run is begun while others publish in between.
+const TRIES: usize = 5;
+
 /// What a run works with, to be opened.
 pub struct Opening<'a> {
     pub common: &'a Common,
@@ -66,25 +69,49 @@ pub struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Opens it, and lets a run work with it; what came of that, and what there is to say of the cache.
+    /// Opens it, and lets a run work with it; what came of that, and what there is to say of the cache. Where another run
+    /// published meanwhile, all of it is done again on what that one left: what was read is remembered.
     pub fn work<T>(
         &self,
-        work: impl FnOnce(Tools<'_>) -> Result<T, Error>,
+        work: impl Fn(Tools<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Option<String>), Error> {
+        let args = self.common;
+        let source = Place::open(args.channel()?, args.run.writes())?;
+        open::demand_channel(&source)?;
+        let output = Output::open(args, &source)?;
+        let cancelled = stop_on_signals()?;
+        for _ in 1..TRIES {
+            match self.attempt(&source, &output, &cancelled, &work) {
+                Err(error) if error.is_lost_race() => {
+                    if !args.verbosity.quiet {
+                        out::message(&format!("beginning anew: {error}"));
+                    }
+                    output.place().unwrap_or(&source).forget();
+                    source.forget();
+                }
+                done => return done,
+            }
+        }
+        self.attempt(&source, &output, &cancelled, &work)
+    }
+
+    fn attempt<T>(
+        &self,
+        source: &Place,
+        output: &Output,
+        cancelled: &AtomicBool,
+        work: impl Fn(Tools<'_>) -> Result<T, Error>,
     ) -> Result<(T, Option<String>), Error> {
         let args = self.common;
         let progress = args.verbosity.progress();
-        let source = Place::open(args.channel()?)?;
-        open::demand_channel(&source)?;
-        let output = Output::open(args, &source)?;
-        let target = output.place().unwrap_or(&source);
-        let cancelled = stop_on_signals()?;
+        let target = output.place().unwrap_or(source);
         // A run that has yet to begin has nothing to bring to an end: a signal ends it at once.
         if cancelled.swap(true, Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
         let _lock = open::lock(args, target, self.lock)?;
         cancelled.store(false, Ordering::Relaxed);
-        let mut memory = Memory::open(args, &source, target)?;
+        let mut memory = Memory::open(args, source, target)?;
         let signing = self.signing.cloned().unwrap_or_default();
         let keys = Keys::open(&args.folder, &signing, &args.min_bits)?;
         let mut log = signing_log(&signing, args.dry_run)?;
@@ -97,11 +124,11 @@ impl Opening<'_> {
             log: log.as_mut(),
             pool: &args.threads.pool()?,
             progress: &progress,
-            cancelled: &cancelled,
+            cancelled,
         };
         let result = work(tools);
         progress.finish();
-        Ok((or_interrupted(result, &cancelled)?, memory.note()))
+        Ok((or_interrupted(result, cancelled)?, memory.note()))
     }
 }
 

@@ -36,8 +36,8 @@ impl Output {
         };
         let output = match args.dry_run {
             true if place::url(path).is_none() && !path.exists() => return Ok(Output::NotYet),
-            true => Place::open(path)?,
-            false => Place::create(path)?,
+            true => Place::open(path, args.run.writes())?,
+            false => Place::create(path, args.run.writes())?,
         };
         if source.holds(&output) {
             return Err(Error::Usage(format!(

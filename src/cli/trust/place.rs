@@ -10,7 +10,7 @@ use crate::cli::index::open::default_cache_path;
 use crate::cli::index_key::vouching;
 use crate::cli::options::{KeysFolder, Verbosity, cache_home, clock};
 use crate::cli::out;
-use crate::cli::place::{self, Held, Patience};
+use crate::cli::place::{self, Held, Patience, Writes};
 use crate::cli::signing::demand_read;
 use crate::error::Error;
 use crate::keys::{Fingerprint, Keyring, KeysDir};
@@ -85,7 +85,7 @@ impl Place {
         let keyring = folder.public_keys()?;
         demand_read(&keyring)?;
         let name = args.channel.display().to_string();
-        let place = place::Place::open(&args.channel)?;
+        let place = place::Place::open(&args.channel, Writes::Conditional)?;
         let name = match name.trim_end_matches('/') {
             "" => "/".to_owned(),
             name => name.to_owned(),
