@@ -197,7 +197,8 @@ pub enum Change {
     /// Puts a file at a path, whatever stood there, that shares its content with another: a hard link, or a copy
     /// where the file system has none, or between file systems.
     Link {
-        /// The file that has the content: one that stands there, or that an earlier step of the batch puts there.
+        /// The file that has the content: one that stands there, or that an earlier step of the batch puts there; of a
+        /// [`Change::Group`], a step of an earlier one.
         from: String,
         /// Where.
         path: String,

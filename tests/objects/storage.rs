@@ -9,7 +9,7 @@ use sigindex::storage::{
 
 use crate::proxy::{Manners, Proxy};
 use crate::random::Random;
-use crate::s3::{Bucket, servers};
+use crate::s3::servers;
 use crate::{endpoint, open, options};
 
 fn write(path: &str, content: impl Into<Vec<u8>>) -> Change {
@@ -87,7 +87,9 @@ fn a_batch_replaces_creates_links_and_removes() {
         let other = open(&bucket, &endpoint(server));
         for view in [&storage, &other] {
             assert_eq!(names(view, "noarch"), all);
-            assert_eq!(names(view, ""), [".sigindex.lock", "linux-64/", "noarch/"]);
+            let mut top = names(view, "");
+            top.retain(|name| name != ".sigindex.lock");
+            assert_eq!(top, ["linux-64/", "noarch/"]);
             assert_eq!(names(view, "linux-64/shards"), ["a"]);
             for (name, content) in all.iter().zip(contents) {
                 for links in [Links::Follow, Links::Refuse] {
@@ -195,13 +197,13 @@ fn keys_that_no_file_can_have_are_passed_over() {
         for number in 0..30 {
             bucket.put(&format!("channel/noarch/{number:02}.conda"), "x");
         }
-        for odd in [
+        let odd = [
             "channel/noarch//a",
             "channel/noarch/../b",
-            "channel/noarch/05%0A.conda",
             "channel//c",
-            "channel/noarch/17%01",
-        ] {
+            "channel/noarch/./d",
+        ];
+        for odd in odd {
             let made = bucket.signed("PUT", odd);
             assert!(made.starts_with("HTTP/1.1 200"), "{odd}: {made}");
         }
@@ -391,6 +393,7 @@ fn errors_say_what_to_do_and_no_secret() {
                     &url,
                     &[
                         ("AWS_ACCESS_KEY_ID", ""),
+                        ("AWS_SECRET_ACCESS_KEY", ""),
                         ("AWS_METADATA_ENDPOINT", &nobody),
                     ],
                 ),
@@ -410,10 +413,9 @@ fn errors_say_what_to_do_and_no_secret() {
                 "{words}: {said}"
             );
             assert!(
-                !said.contains("not-to-be-shown") && !said.contains("ours"),
+                !said.contains("not-to-be-shown") && !said.contains("id-of-a-key"),
                 "{said}"
             );
         }
-        let _ = Bucket::name(&bucket);
     }
 }

@@ -24,7 +24,7 @@ const MOTO: [&str; 1] = ["moto[server,s3]==5.2.5"];
 
 /// The key that the servers know.
 pub const ACCESS: [(&str, &str); 5] = [
-    ("AWS_ACCESS_KEY_ID", "ours"),
+    ("AWS_ACCESS_KEY_ID", "id-of-a-key"),
     ("AWS_SECRET_ACCESS_KEY", "not-to-be-shown"),
     ("AWS_REGION", "us-east-1"),
     ("AWS_ALLOW_HTTP", "true"),

@@ -109,7 +109,7 @@ pub fn reach(place: &Place, options: &ObjectOptions) -> Result<Reached, StorageE
 }
 
 fn unset(place: &Place, error: &Error) -> StorageError {
-    fault::told(place.shown(""), "prepare requests to", error)
+    fault::told(place.shown(""), "prepare requests", error)
 }
 
 /// One for small contents and one for large ones.
@@ -134,7 +134,7 @@ fn both<S: ObjectStore + PaginatedListStore>(
 fn amazon(place: &Place, variables: &Variables) -> Result<AmazonS3Builder, StorageError> {
     let wrong = |cause: String| StorageError::Object {
         path: place.shown(""),
-        operation: "read the profile for",
+        operation: "read the profile",
         cause,
         remedy: "name another with AWS_PROFILE, or give the credentials in the environment",
     };

@@ -187,7 +187,12 @@ fn remedy(error: &Error, text: &str) -> &'static str {
     let all = format!("{error:?}");
     match transport(error) {
         _ if text.contains("without LOCATION") => REGION,
-        _ if all.contains("169.254.") || all.contains("metadata") || all.contains("oauth2") => {
+        _ if text.starts_with("Missing ")
+            || all.contains("169.254.")
+            || all.contains("/latest/api/token")
+            || all.contains("metadata")
+            || all.contains("oauth2") =>
+        {
             "there are no credentials; give them in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and _KEY) or, for S3, in a profile"
         }
         _ if text.contains("URL scheme is not allowed") => {

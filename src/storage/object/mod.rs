@@ -86,7 +86,7 @@ impl ObjectStorage {
         let place = Place::of(url)?;
         let engine = Engine::new().map_err(|cause| StorageError::Io {
             path: place.shown(""),
-            operation: "start the threads for requests to",
+            operation: "start the threads for requests",
             cause,
         })?;
         Ok(ObjectStorage {

@@ -2,8 +2,8 @@
 //! version of an object each write rests; must not know what the objects mean.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -26,8 +26,8 @@ const WORTH_A_PAGE: usize = 16;
 /// Keys in a page of a listing.
 const PAGE: usize = 1_000;
 
-/// Contents by path, of a batch.
-type Contents = HashMap<String, Arc<Vec<u8>>>;
+/// Contents that this batch wrote and that it still has to link to, by path.
+type Contents = Mutex<HashMap<String, Option<Arc<Vec<u8>>>>>;
 
 /// Changes between two marks.
 #[derive(Debug, Default)]
@@ -60,14 +60,12 @@ fn groups(changes: Vec<Change>) -> Vec<Group> {
     groups
 }
 
-fn contents(changes: &[Change]) -> Contents {
-    let contents = changes.iter().filter_map(|change| match change {
-        Change::Write { path, content } | Change::Create { path, content } => {
-            Some((path.clone(), Arc::clone(content)))
-        }
-        _ => None,
-    });
-    contents.collect()
+/// Keeps a content that was written, where a link to it is to come.
+fn note(contents: &Contents, path: Option<&str>, content: Arc<Vec<u8>>) {
+    let mut contents = contents.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(place) = path.and_then(|path| contents.get_mut(path)) {
+        *place = Some(content);
+    }
 }
 
 impl ObjectStorage {
@@ -76,7 +74,11 @@ impl ObjectStorage {
     /// # Errors
     /// At the first failure; what was done until then stays.
     pub(super) fn carry_out(&self, changes: Vec<Change>) -> Result<(), StorageError> {
-        let contents = contents(&changes);
+        let linked = changes.iter().filter_map(|change| match change {
+            Change::Link { from, .. } => Some((from.clone(), None)),
+            _ => None,
+        });
+        let contents = Contents::new(linked.collect());
         let groups = groups(changes);
         if groups.is_empty() {
             return Ok(());
@@ -140,11 +142,21 @@ impl ObjectStorage {
         contents: &Contents,
     ) -> Result<Option<String>, StorageError> {
         match change {
-            Change::Create { path, content } => self.create(path, &content).await,
-            Change::Write { path, content } => self.write(path, &content).await,
+            Change::Create { path, content } => {
+                let done = self.create(path, &content).await;
+                done.inspect(|path| note(contents, path.as_deref(), content))
+            }
+            Change::Write { path, content } => {
+                let done = self.write(path, &content).await;
+                done.inspect(|path| note(contents, path.as_deref(), content))
+            }
             Change::Link { from, path } => {
-                let content = match contents.get(&from) {
-                    Some(content) => Arc::clone(content),
+                let content = {
+                    let contents = contents.lock().unwrap_or_else(PoisonError::into_inner);
+                    contents.get(&from).cloned().flatten()
+                };
+                let content = match content {
+                    Some(content) => content,
                     None => self.content_of(&from).await?,
                 };
                 self.write(path, &content).await
