@@ -173,7 +173,10 @@ pub fn settled(changes: Vec<(Rank, Change)>) -> Vec<Change> {
             settled.push(Change::Group);
         }
         before = Some(rank);
-        settled.push(change);
+        settled.push(match change {
+            Change::Remove { path } if rank == Rank::Retired => Change::Retire { path },
+            change => change,
+        });
     }
     settled
 }

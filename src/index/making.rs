@@ -180,7 +180,7 @@ fn sizes(changes: &[(Rank, Change)]) -> HashMap<String, Option<u64>> {
     let sizes = changes.iter().filter_map(|(_, change)| {
         let size = match change {
             Change::Write { content, .. } => u64::try_from(content.len()).ok(),
-            Change::Remove { .. } => None,
+            Change::Remove { .. } | Change::Retire { .. } => None,
             // What stands there already, or is a link to it, may have any.
             Change::Create { .. } | Change::Link { .. } | Change::Settle | Change::Group => {
                 return None;

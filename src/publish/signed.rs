@@ -274,7 +274,7 @@ mod tests {
             Change::Write { .. } => "write",
             Change::Create { .. } => "create",
             Change::Link { .. } => "link",
-            Change::Remove { .. } => "remove",
+            Change::Remove { .. } | Change::Retire { .. } => "remove",
             Change::Settle => "settle",
             Change::Group => "group",
         };

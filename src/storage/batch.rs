@@ -145,7 +145,7 @@ impl<'a> Batch<'a> {
             Change::Write { content, .. } => (Action::Write, Staging::New(content)),
             Change::Create { content, .. } => (Action::Create, Staging::New(content)),
             Change::Link { from, .. } => (Action::Link, Staging::Shared(from)),
-            Change::Remove { .. } => (Action::Remove, Staging::Nothing),
+            Change::Remove { .. } | Change::Retire { .. } => (Action::Remove, Staging::Nothing),
             Change::Settle | Change::Group => (Action::Settle, Staging::Nothing),
         };
         match (action, self.open_folder(&folder, action)) {

@@ -208,6 +208,13 @@ pub enum Change {
         /// Which.
         path: String,
     },
+    /// Takes a file away that nothing names any more; one that is already gone is no error. In object storage, where no
+    /// condition protects what is removed, it stays for a later run unless this one holds the lease or has just
+    /// published: another could be about to name it.
+    Retire {
+        /// Which.
+        path: String,
+    },
     /// Touches no file: begins a group, which ends with the next one. All before it is in place before any of the group
     /// is; the group's own changes need no order among them, and may be under way at once.
     Group,
@@ -224,7 +231,8 @@ impl Change {
             Change::Write { path, .. }
             | Change::Create { path, .. }
             | Change::Link { path, .. }
-            | Change::Remove { path } => path,
+            | Change::Remove { path }
+            | Change::Retire { path } => path,
         }
     }
 }

@@ -18,8 +18,6 @@
 mod proxy;
 #[path = "../support/python.rs"]
 mod python;
-#[path = "../support/random.rs"]
-mod random;
 #[path = "../support/s3.rs"]
 mod s3;
 #[path = "../support/scene.rs"]
@@ -28,6 +26,7 @@ mod scene;
 mod channels;
 mod locks;
 mod meetings;
+mod signed;
 mod storage;
 
 use std::time::Duration;

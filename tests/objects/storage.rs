@@ -8,8 +8,8 @@ use sigindex::storage::{
 };
 
 use crate::proxy::{Manners, Proxy};
-use crate::random::Random;
 use crate::s3::servers;
+use crate::scene::builder::Random;
 use crate::{endpoint, open, options};
 
 fn write(path: &str, content: impl Into<Vec<u8>>) -> Change {

@@ -99,6 +99,10 @@ fn s3s() -> Result<Server, String> {
 
 /// Starts a server on a free port, which it tells, and waits until it answers. A shell holds it, and ends it when this
 /// process ends.
+#[allow(
+    clippy::zombie_processes,
+    reason = "it lives as long as this process does"
+)]
 fn start(
     name: &'static str,
     words: impl Fn(&str) -> Vec<std::ffi::OsString>,
@@ -110,7 +114,7 @@ fn start(
     command.args(["-c", HOLD, "sh", folder]);
     command.args(words(folder)).stdin(Stdio::piped());
     command.env_remove("AWS_PROFILE").env("RUST_LOG", "info");
-    let held = command.spawn().unwrap();
+    let mut held = command.spawn().unwrap();
     let log = format!("{folder}.log");
     let begun = Instant::now();
     loop {
@@ -128,6 +132,8 @@ fn start(
             });
         }
         if begun.elapsed() > Duration::from_secs(120) {
+            drop(held.stdin.take());
+            let _ = held.wait();
             return Err(format!("{name}: it does not answer: {said}"));
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::random::Random;
+use crate::scene::builder::Random;
 
 /// What is done to requests.
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,11 +120,12 @@ impl Shared {
                 Fault::Silent => return client.shutdown(Shutdown::Both).ok(),
                 _ => {}
             }
-            if let Some(cut) = self.manners.cut.filter(|cut| answer.len() > *cut) {
-                if method == "GET" && self.cut.lock().unwrap().insert(target) {
-                    client.write_all(&answer[..cut]).ok()?;
-                    return client.shutdown(Shutdown::Both).ok();
-                }
+            if let Some(cut) = self.manners.cut.filter(|cut| answer.len() > *cut)
+                && method == "GET"
+                && self.cut.lock().unwrap().insert(target)
+            {
+                client.write_all(&answer[..cut]).ok()?;
+                return client.shutdown(Shutdown::Both).ok();
             }
             client.write_all(&answer).ok()?;
             // The answer says that the server closes the connection, and so the client opens another.

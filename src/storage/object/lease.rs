@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -77,8 +77,11 @@ pub struct Lease {
     task: Option<JoinHandle<()>>,
 }
 
+/// A lease that was taken, as long as it is held.
+pub type Taken = Option<Weak<Shared>>;
+
 /// What the one that renews it and the one that gives it back know.
-struct Shared {
+pub struct Shared {
     client: Arc<Client>,
     held: Mutex<(Claim, Seen)>,
     is_lost: AtomicBool,
@@ -112,9 +115,29 @@ impl ObjectStorage {
         self.demand_conditions()?;
         // Another run may have published while this one waited.
         self.forget();
+        let mut taken = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        *taken = Some(Arc::downgrade(&lease.shared));
         let renewing = Arc::clone(&lease.shared).renew(stopped);
         lease.task = Some(self.engine.spawn(renewing));
         Ok(lease)
+    }
+
+    /// Whether this run holds the channel's lease; `None` where it never took one.
+    ///
+    /// # Errors
+    /// When the store does not say.
+    pub(super) async fn is_leased(&self) -> Result<Option<bool>, StorageError> {
+        let taken = || {
+            let taken = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.as_ref().map(Weak::upgrade)
+        };
+        match taken() {
+            None => Ok(None),
+            Some(held) => match held {
+                Some(shared) => shared.is_held().await.map(Some),
+                None => Ok(Some(false)),
+            },
+        }
     }
 
     /// Makes sure, once, that the store does writes under their conditions or not at all.
@@ -220,6 +243,14 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// Whether the claim that stands is still this one.
+    async fn is_held(&self) -> Result<bool, StorageError> {
+        let found = self.client.read(LOCK, MOST).await?;
+        let claim = found.map(|(bytes, _)| Claim::read(&bytes));
+        let (ours, _) = self.held();
+        Ok(claim.is_some_and(|claim| claim.token == ours.token))
     }
 
     fn held(&self) -> (Claim, Seen) {

@@ -68,6 +68,8 @@ pub struct ObjectStorage {
     view: Mutex<View>,
     /// Whether the store does what conditions say.
     probed: Mutex<bool>,
+    /// The lease that was taken, while it is held.
+    lease: Mutex<lease::Taken>,
 }
 
 impl fmt::Debug for ObjectStorage {
@@ -94,6 +96,7 @@ impl ObjectStorage {
             engine: Arc::new(engine),
             view: Mutex::default(),
             probed: Mutex::new(false),
+            lease: Mutex::default(),
         })
     }
 

@@ -60,6 +60,14 @@ fn groups(changes: Vec<Change>) -> Vec<Group> {
     groups
 }
 
+fn is_removed(change: &Change) -> bool {
+    matches!(change, Change::Remove { .. } | Change::Retire { .. })
+}
+
+fn is_retired(change: &Change) -> bool {
+    matches!(change, Change::Retire { .. })
+}
+
 /// Keeps a content that was written, where a link to it is to come.
 fn note(contents: &Contents, path: Option<&str>, content: Arc<Vec<u8>>) {
     let mut contents = contents.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,13 +94,33 @@ impl ObjectStorage {
         self.demand_conditions()?;
         self.view().forget_fresh();
         let mut written = Vec::new();
-        let carried = groups.into_iter().try_for_each(|group| {
+        let carried = groups.into_iter().try_for_each(|mut group| {
+            let has_won = !written.is_empty();
+            let may_retire = self.engine.block_on(self.may_retire(&group, has_won))?;
+            group
+                .changes
+                .retain(|change| may_retire || !is_retired(change));
             let done = self.engine.block_on(self.group(group, &contents));
             written.extend(done.0);
             done.1
         });
         self.engine.block_on(self.date(written));
         carried
+    }
+
+    /// Whether what nothing names any more may go: when this run is alone, or when what it wrote under its conditions
+    /// makes every other run lose that began before.
+    async fn may_retire(&self, group: &Group, has_won: bool) -> Result<bool, StorageError> {
+        let Some(first) = group.changes.iter().find(|change| is_retired(change)) else {
+            return Ok(true);
+        };
+        match self.is_leased().await? {
+            Some(false) => Err(StorageError::LostRace {
+                path: self.client.place.shown(first.path()),
+            }),
+            Some(true) => Ok(true),
+            None => Ok(has_won),
+        }
     }
 
     /// Which objects were written, and whether all went well. What is under way when one fails is waited for.
@@ -105,7 +133,7 @@ impl ObjectStorage {
         let (removed, put): (Vec<Change>, Vec<Change>) = group
             .changes
             .into_iter()
-            .partition(|change| group.is_free && matches!(change, Change::Remove { .. }));
+            .partition(|change| group.is_free && is_removed(change));
         let at_once = if group.is_free { AT_ONCE } else { 1 };
         let one = |change| {
             let failed = &failed;
@@ -161,7 +189,9 @@ impl ObjectStorage {
                 };
                 self.write(path, &content).await
             }
-            Change::Remove { path } => self.remove(vec![path]).await.map(|()| None),
+            Change::Remove { path } | Change::Retire { path } => {
+                self.remove(vec![path]).await.map(|()| None)
+            }
             Change::Settle | Change::Group => Ok(None),
         }
     }

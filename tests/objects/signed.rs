@@ -1,0 +1,119 @@
+//! Signed indexes in object storage: versions only rise, whoever publishes, and a generation is named when it is whole.
+
+use crate::channels::{call, index, objects};
+use crate::proxy::{Manners, Proxy};
+use crate::s3::{Bucket, servers};
+use crate::scene::builder::{Format, PackageSpec};
+use crate::scene::{Run, Scene, copy_tree};
+use crate::{asked, endpoint};
+
+fn put(bucket: &Bucket, name: &str) {
+    let spec = PackageSpec::new(name, "1.0", "0").subdir("noarch");
+    let path = spec.path_in_channel(Format::BOTH[0]);
+    bucket.put(&format!("channel/{path}"), spec.bytes(Format::BOTH[0]));
+}
+
+/// The timestamp's version, and that all it leads to is there.
+fn version(bucket: &Bucket) -> u64 {
+    let all = objects(bucket);
+    let json = |path: &str| -> serde_json::Value { serde_json::from_slice(&all[path]).unwrap() };
+    let timestamp = json("tuf/timestamp.json");
+    let version_of = |file: &serde_json::Value, name: &str| {
+        let version = file["signed"]["meta"][name]["version"].as_u64();
+        version.unwrap()
+    };
+    let snapshot = json(&format!(
+        "tuf/{}.snapshot.json",
+        version_of(&timestamp, "snapshot.json")
+    ));
+    let targets = json(&format!(
+        "tuf/{}.targets.json",
+        version_of(&snapshot, "targets.json")
+    ));
+    for (name, target) in targets["signed"]["targets"].as_object().unwrap() {
+        let hash = target["hashes"]["sha256"].as_str().unwrap();
+        let (folder, file) = name
+            .rsplit_once('/')
+            .map_or((String::new(), name.as_str()), |(folder, file)| {
+                (format!("{folder}/"), file)
+            });
+        let path = format!("tuf/targets/{folder}{hash}.{file}");
+        assert!(all.contains_key(&path), "{path} in {:#?}", all.keys());
+        assert_eq!(
+            all[&path].len() as u64,
+            target["length"].as_u64().unwrap(),
+            "{path}"
+        );
+    }
+    timestamp["signed"]["version"].as_u64().unwrap()
+}
+
+#[test]
+fn versions_only_rise_whoever_publishes() {
+    let rounds = asked("SIGINDEX_S3_ROUNDS", 3);
+    for server in servers() {
+        let manners = Manners {
+            one_by_one: true,
+            ..Manners::default()
+        };
+        let proxy = Proxy::before(server.address(), manners);
+        let bucket = server.bucket();
+        let url = bucket.url("channel");
+        let scenes = [Scene::new(), Scene::without_key()];
+        put(&bucket, "first");
+        index(&scenes[0], &bucket, proxy.endpoint(), &[]).exits(0);
+        let trust = |words: &[&str]| call(&scenes[0], proxy.endpoint(), words).run();
+        for name in ["rootkey", "indexkey"] {
+            scenes[0].run(&["keygen", name]).exits(0);
+        }
+        trust(&[
+            "trust",
+            "init",
+            &url,
+            "--root-key",
+            "rootkey",
+            "--index-key",
+            "indexkey",
+        ])
+        .exits(0);
+        copy_tree(&scenes[0].path("home"), &scenes[1].path("home"));
+        index(&scenes[0], &bucket, proxy.endpoint(), &["--key", "fixture"]).exits(0);
+        let mut last = version(&bucket);
+        for round in 0..rounds {
+            put(&bucket, &format!("p{round}"));
+            let start = |scene: &Scene| {
+                let words = [url.as_str(), "--json", "--no-lock", "--key", "fixture"];
+                call(scene, proxy.endpoint(), &words).start()
+            };
+            let runs = [start(&scenes[0]), start(&scenes[1])];
+            for run in runs.map(Run::of) {
+                assert!(matches!(run.status(), Some(0 | 1 | 3)), "{}", run.stderr);
+            }
+            let now = version(&bucket);
+            assert!(now >= last, "{now} after {last}");
+            index(
+                &scenes[0],
+                &bucket,
+                &endpoint(server),
+                &["--key", "fixture"],
+            )
+            .exits(0);
+            let now = version(&bucket);
+            assert!(now > last, "{now} after {last}");
+            last = now;
+        }
+        let asked = Proxy::before(server.address(), Manners::default());
+        index(&scenes[0], &bucket, asked.endpoint(), &["--key", "fixture"]).exits(0);
+        let log = asked.log();
+        assert!(
+            !log.iter()
+                .any(|line| line.contains("/shards/") && line.starts_with("GET")),
+            "{log:#?}"
+        );
+        eprintln!(
+            "{}: {} requests with nothing new, signed",
+            server.name,
+            log.len()
+        );
+    }
+}
