@@ -9,11 +9,16 @@
     clippy::string_slice
 )]
 
+#[cfg(feature = "postgres")]
+#[path = "../support/postgres.rs"]
+mod postgres;
 #[path = "../support/scene.rs"]
 mod scene;
 
 mod claims;
 mod manifests;
+#[cfg(feature = "postgres")]
+mod shared;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
