@@ -157,6 +157,9 @@ fn back_from_the_dead(url: &str, sql: &Sql) {
     one.store(&[entry("a", 3, false)], &[]).unwrap();
     two.store(&[entry("a", 3, true), entry("c", 1, true)], &[])
         .unwrap();
+    // One's again, under its new name.
+    assert_eq!(two.claim(5).unwrap(), Claimed::Wait);
+    one.store(&[entry("c", 1, true)], &[]).unwrap();
     assert_eq!(two.claim(5).unwrap(), Claimed::Over);
     let known = two.load(SUBDIR).unwrap();
     assert_eq!(known["a"], entry("a", 3, true).known);

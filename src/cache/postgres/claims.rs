@@ -55,8 +55,9 @@ const CLAIM: &str = "WITH free AS (SELECT subdir, name FROM sigindex.claim
 const TAKEN: &str = "SELECT subdir, name, size FROM sigindex.claim
     WHERE channel = $1 AND worker = $2::text::uuid AND ticket = $3 AND finished IS NULL";
 
-const UNFINISHED: &str =
-    "SELECT EXISTS (SELECT FROM sigindex.claim WHERE channel = $1 AND finished IS NULL)";
+/// What is not finished is free or in somebody's hands.
+const UNFINISHED: &str = "SELECT EXISTS (SELECT FROM sigindex.claim WHERE channel = $1 AND worker IS NULL AND finished IS NULL)
+    OR EXISTS (SELECT FROM sigindex.worker JOIN sigindex.claim ON claim.worker = worker.id WHERE worker.channel = $1)";
 
 /// What a finished package becomes: done, or up again where another stat was seen meanwhile.
 const FINISHED: &str = "worker = NULL, ticket = NULL, again = NULL, again_size = NULL,

@@ -83,4 +83,3 @@ CREATE TABLE sigindex.claim (
 CREATE INDEX claim_free ON sigindex.claim (channel, size DESC, subdir, name)
     WHERE worker IS NULL AND finished IS NULL;
 CREATE INDEX claim_held ON sigindex.claim (worker) WHERE worker IS NOT NULL;
-CREATE INDEX claim_unfinished ON sigindex.claim (channel) WHERE finished IS NULL;
