@@ -7,6 +7,9 @@
 //! new name. What it stores then does no harm: it is what stood in the file, or gives way to what others agreed on
 //! ([`super::rows::STORE`]).
 //!
+//! Rows are looked up one by one (`LATERAL … LIMIT 1`) and changed by their place: of a table that was filled a moment ago
+//! the planner has no figures, takes it for empty, and would join it row by row with each batch.
+//!
 //! Whether a worker could know that something was finished is told by transactions, not by clocks: what was finished by a
 //! transaction that its load did not see, it could not know.
 
@@ -27,7 +30,8 @@ const MOST_ROWS: usize = 5_000;
 const OFFER: &str = "INSERT INTO sigindex.claim AS up (channel, subdir, name, size, stat)
     SELECT $1, $2, new.name, new.size, new.stat
     FROM unnest($3::text[], $4::bigint[], $5::bytea[]) AS new (name, size, stat)
-    LEFT JOIN sigindex.claim AS old ON old.channel = $1 AND old.subdir = $2 AND old.name = new.name
+    LEFT JOIN LATERAL (SELECT * FROM sigindex.claim AS one
+        WHERE one.channel = $1 AND one.subdir = $2 AND one.name = new.name LIMIT 1) AS old ON true
     WHERE old.name IS NULL
         OR (old.finished IS NULL AND old.stat <> new.stat AND old.again IS DISTINCT FROM new.stat)
         OR (old.finished IS NOT NULL AND (old.stat <> new.stat
@@ -44,11 +48,11 @@ const OFFER: &str = "INSERT INTO sigindex.claim AS up (channel, subdir, name, si
             OR pg_visible_in_snapshot(up.finished_by, $6::text::pg_snapshot)))";
 
 /// Takes the largest that are free. Those that another worker takes at this moment are passed over.
-const CLAIM: &str = "WITH free AS (SELECT subdir, name FROM sigindex.claim
+const CLAIM: &str = "WITH free AS (SELECT ctid AS row FROM sigindex.claim
         WHERE channel = $1 AND worker IS NULL AND finished IS NULL
         ORDER BY size DESC, subdir, name LIMIT $2 FOR UPDATE SKIP LOCKED)
     UPDATE sigindex.claim SET worker = $3::text::uuid, ticket = $4 FROM free
-    WHERE claim.channel = $1 AND claim.subdir = free.subdir AND claim.name = free.name
+    WHERE claim.ctid = free.row
     RETURNING claim.subdir, claim.name, claim.size";
 
 /// What was taken with a ticket before, by a commit that nobody heard of.
@@ -75,12 +79,13 @@ pub(super) async fn finish_stored(
     worker: Option<&str>,
 ) -> Result<(), Failure> {
     let sql = format!(
-        "UPDATE sigindex.claim SET {FINISHED} FROM (SELECT up.name, new.stat AS found,
-            up.again IS NULL OR up.again = new.stat AS done FROM unnest($3::text[], $4::bytea[]) AS new (name, stat)
-            JOIN sigindex.claim AS up ON up.channel = $1 AND up.subdir = $2 AND up.name = new.name
-            WHERE up.finished IS NULL AND (up.worker = $5::text::uuid OR (up.worker IS NULL AND up.stat = new.stat))
-            ORDER BY up.name FOR UPDATE OF up) AS ended
-        WHERE claim.channel = $1 AND claim.subdir = $2 AND claim.name = ended.name"
+        "UPDATE sigindex.claim SET {FINISHED} FROM (SELECT up.row, new.stat AS found,
+            up.again IS NULL OR up.again = new.stat AS done FROM unnest($3::text[], $4::bytea[]) AS new (name, stat),
+            LATERAL (SELECT one.ctid AS row, one.again FROM sigindex.claim AS one
+                WHERE one.channel = $1 AND one.subdir = $2 AND one.name = new.name AND one.finished IS NULL
+                AND (one.worker = $5::text::uuid OR (one.worker IS NULL AND one.stat = new.stat))
+                LIMIT 1 FOR UPDATE) AS up) AS ended
+        WHERE claim.ctid = ended.row"
     );
     let stats = slices(&part.stat);
     let values = [
@@ -202,12 +207,12 @@ impl Claims for PostgresCache {
         let subdirs: Vec<&str> = refused.iter().map(|one| one.subdir.as_str()).collect();
         let names: Vec<&str> = refused.iter().map(|one| one.name.as_str()).collect();
         let sql = format!(
-            "UPDATE sigindex.claim SET {FINISHED} FROM (SELECT up.subdir, up.name, up.stat AS found,
-                up.again IS NULL AS done FROM unnest($2::text[], $3::text[]) AS new (subdir, name)
-                JOIN sigindex.claim AS up ON up.channel = $1 AND up.subdir = new.subdir AND up.name = new.name
-                WHERE up.finished IS NULL AND up.worker = $4::text::uuid
-                ORDER BY up.subdir, up.name FOR UPDATE OF up) AS ended
-            WHERE claim.channel = $1 AND claim.subdir = ended.subdir AND claim.name = ended.name"
+            "UPDATE sigindex.claim SET {FINISHED} FROM (SELECT up.row, up.stat AS found, up.again IS NULL AS done
+                FROM unnest($2::text[], $3::text[]) AS new (subdir, name),
+                LATERAL (SELECT one.ctid AS row, one.stat, one.again FROM sigindex.claim AS one
+                    WHERE one.channel = $1 AND one.subdir = new.subdir AND one.name = new.name
+                    AND one.finished IS NULL AND one.worker = $4::text::uuid LIMIT 1 FOR UPDATE) AS up) AS ended
+            WHERE claim.ctid = ended.row"
         );
         self.transact(self.agreeing(), async |session, _| {
             let values = [&self.channel as _, &subdirs as _, &names as _, &worker as _];

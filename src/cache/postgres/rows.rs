@@ -34,7 +34,8 @@ pub(super) const STORE: &str = "INSERT INTO sigindex.package (channel, subdir, n
         $17::bytea[]) AS new (name, stat)
     WHERE $18::text IS NULL OR NOT EXISTS (SELECT FROM sigindex.claim WHERE claim.channel = $1 AND claim.subdir = $2
         AND claim.name = new.name AND claim.stat <> new.stat AND claim.worker IS DISTINCT FROM $18::text::uuid
-        AND (claim.finished IS NULL OR NOT pg_visible_in_snapshot(claim.finished_by, $19::text::pg_snapshot)))
+        AND (claim.finished IS NULL OR NOT pg_visible_in_snapshot(claim.finished_by, $19::text::pg_snapshot))
+        OFFSET 0)
     ORDER BY new.name COLLATE \"C\"
     ON CONFLICT (channel, subdir, name) DO UPDATE SET (stat, sha256, record, details, mismatch, decoded, indexed_timestamp,
         checksum, sig_stat, sig_key, sig_fingerprint, sig_value, sigs_stat, sigs_sha256) = (excluded.stat, excluded.sha256,
