@@ -8,6 +8,9 @@ use crate::package::Format;
 use crate::sidecar;
 use crate::verify::{self, Found, Place};
 
+const UNLISTED: &str =
+    "no index lists it: refused, or put there since; index the channel anew, or remove it";
+
 /// What lies in the folder beside what the index lists.
 pub(super) struct Listing<'a> {
     pub context: Context<'a>,
@@ -20,9 +23,6 @@ pub(super) struct Listing<'a> {
 impl Listing<'_> {
     /// Packages that no index lists, to be held against their signatures; nothing where nothing can be listed.
     pub fn loose(&self) -> Vec<Task> {
-        let Some(root) = self.context.place.root() else {
-            return Vec::new();
-        };
         self.orphans();
         let listed: HashSet<&str> = self
             .subdirs
@@ -30,6 +30,10 @@ impl Listing<'_> {
             .flatten()
             .map(|expected| expected.path.as_str())
             .collect();
+        let Some(root) = self.context.place.root() else {
+            self.unlisted(&listed);
+            return Vec::new();
+        };
         let mut loose = Vec::new();
         for found in verify::packages_of(root) {
             let path = match found.file.strip_prefix(root) {
@@ -51,8 +55,19 @@ impl Listing<'_> {
     fn say(&self, found: &Found, path: &str, is_in_subdir: bool) {
         let is_file = matches!(found.place, Place::In(..));
         if is_file && is_in_subdir && path.matches('/').count() == 1 {
-            let why = "no index lists it: refused, or put there since; index the channel anew, or remove it";
-            self.context.findings.error(What::Listing, path, why);
+            self.context.findings.error(What::Listing, path, UNLISTED);
+        }
+    }
+
+    /// Names the packages that no index lists, where what lies there can be listed and is no folder of this machine.
+    fn unlisted(&self, listed: &HashSet<&str>) {
+        for subdir in self.subdirs.keys() {
+            let names = self.context.place.names_in(subdir).unwrap_or_default();
+            let packages = names.iter().filter(|name| Format::of(name).is_some());
+            let paths = packages.map(|name| format!("{subdir}/{name}"));
+            for path in paths.filter(|path| !listed.contains(path.as_str())) {
+                self.context.findings.error(What::Listing, &path, UNLISTED);
+            }
         }
     }
 

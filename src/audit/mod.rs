@@ -135,7 +135,7 @@ pub fn audit(place: &Place, request: &Request, tools: &Tools<'_>) -> Result<Audi
         trust: &trust,
     };
     let read = judge.all(tasks, request.sample)?;
-    if place.root().is_none() {
+    if !place.can_be_listed() {
         notes.push("a URL can't be listed: files that no index names, and signatures without their package, are not seen; verify the channel's folder for those".to_owned());
     }
     let (findings, counts) = findings.finish();

@@ -115,6 +115,11 @@ impl Place {
         &self.upstream
     }
 
+    /// Whether more can be seen of it than what is named.
+    pub fn can_be_listed(&self) -> bool {
+        self.storage.is_some()
+    }
+
     /// The folder, where it is one.
     pub fn root(&self) -> Option<&Path> {
         self.root.as_deref()

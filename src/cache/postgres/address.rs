@@ -257,7 +257,6 @@ mod tests {
     #[test]
     fn what_a_broken_url_says_is_not_repeated() {
         for url in [
-            "postgres://me:se?cret=secret@host/channels",
             "postgres://me:secret@host:secret/channels",
             "postgres://me:secret@host/channels?sslmode=secret",
             "postgres://me:secret@host/channels?secret=secret",
