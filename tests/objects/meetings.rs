@@ -1,6 +1,9 @@
 //! Two publishers at once, without the lease that would keep them apart: what they leave is the index of one of them,
 //! whole, and then of all.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::Value;
 
 use crate::channels::{call, index};
@@ -78,6 +81,41 @@ fn two_publishers_at_once_leave_a_whole_index() {
             index(&scenes[0], &bucket, &endpoint(server), &[]).exits(0);
             assert_eq!(listed(&bucket).len() as u64, 3 + 2 * round);
         }
+    }
+}
+
+#[test]
+fn whoever_loses_a_race_begins_anew_on_what_the_other_left() {
+    for server in servers() {
+        let bucket = Arc::new(server.bucket());
+        let (slow, quick) = (Scene::new(), Arc::new(Scene::new()));
+        put(&bucket, "first");
+        index(&slow, &bucket, &endpoint(server), &[]).exits(0);
+        put(&bucket, "second");
+        let (of_quick, by_quick) = (Arc::clone(&bucket), Arc::clone(&quick));
+        let once = AtomicBool::new(false);
+        let meddler = move |request: &str| {
+            let is_last = request.starts_with("PUT") && request.contains("noarch/repodata.json");
+            if is_last && !once.swap(true, Ordering::Relaxed) {
+                put(&of_quick, "third");
+                let there = endpoint(of_quick.server);
+                index(&by_quick, &of_quick, &there, &["--no-lock"]).exits(0);
+            }
+        };
+        let proxy = Proxy::meddling(server.address(), Manners::default(), Box::new(meddler));
+        let run = index(&slow, &bucket, proxy.endpoint(), &["--no-lock"]).exits(0);
+        assert!(run.stderr.contains("beginning anew"), "{}", run.stderr);
+        assert_eq!(listed(&bucket).len(), 3);
+        let log = proxy.log();
+        let read = |name: &str| {
+            let is_read = |line: &&String| line.starts_with("GET") && line.ends_with(name);
+            log.iter().filter(is_read).count()
+        };
+        assert_eq!(
+            read("second-1.0-0.tar.bz2") + read("second-1.0-0.conda"),
+            1,
+            "{log:#?}"
+        );
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Manners {
     pub cut: Option<usize>,
 }
 
+/// What is done before a request, `METHOD TARGET`, reaches the server.
+pub type Meddler = Box<dyn Fn(&str) + Send + Sync>;
+
 /// A proxy, until the process ends.
 pub struct Proxy {
     endpoint: String,
@@ -33,6 +36,7 @@ pub struct Proxy {
 struct Shared {
     server: String,
     manners: Manners,
+    meddler: Meddler,
     random: Mutex<Random>,
     log: Mutex<Vec<String>>,
     writes: Mutex<()>,
@@ -57,11 +61,17 @@ enum Fault {
 impl Proxy {
     /// Stands before a server, `HOST:PORT`.
     pub fn before(server: &str, manners: Manners) -> Self {
+        Self::meddling(server, manners, Box::new(|_| {}))
+    }
+
+    /// The same, with more that happens meanwhile.
+    pub fn meddling(server: &str, manners: Manners, meddler: Meddler) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             server: server.to_owned(),
             manners,
+            meddler,
             random: Mutex::new(Random::new(manners.seed)),
             log: Mutex::default(),
             writes: Mutex::default(),
@@ -106,6 +116,7 @@ impl Shared {
             if fault == Fault::Slow {
                 std::thread::sleep(Duration::from_millis(100));
             }
+            (self.meddler)(&format!("{method} {target}"));
             let answer = self.forward(&method, &head, &body)?;
             match fault {
                 Fault::Denied => {
