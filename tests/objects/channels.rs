@@ -92,7 +92,8 @@ fn a_channel_is_the_same_in_a_folder_and_in_object_storage() {
 
 #[test]
 fn a_run_with_nothing_new_asks_for_pages_alone() {
-    for server in servers() {
+    // The listings of the other one do not name contents, as those of real stores do.
+    for server in servers().filter(|server| server.name == "moto") {
         let mut counts = Vec::new();
         for packages in [50, asked("SIGINDEX_S3_PACKAGES", 500)] {
             let packages = usize::try_from(packages).unwrap();

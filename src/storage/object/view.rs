@@ -100,8 +100,13 @@ impl View {
     pub fn find(&self, path: &str) -> Known {
         let (folder, name) = split(path);
         if let Some(listed) = self.listed.get(folder) {
-            let object = listed.objects.get(name).cloned();
-            return object.map_or(Known::Absent, Known::Object);
+            return match (listed.objects.get(name), self.asked.get(path)) {
+                (Some(seen), _) if seen.etag.is_some() => Known::Object(seen.clone()),
+                // Some stores name contents only when they are asked for one by one.
+                (Some(_), Some(Some(seen))) => Known::Object(seen.clone()),
+                (Some(_), Some(None)) | (None, _) => Known::Absent,
+                (Some(_), None) => Known::Unknown,
+            };
         }
         match self.asked.get(path) {
             Some(Some(seen)) => Known::Object(seen.clone()),
@@ -186,6 +191,7 @@ impl View {
         self.make(folder);
         match self.listed.get_mut(folder) {
             Some(listed) => {
+                self.asked.remove(path);
                 listed.objects.insert(name.to_owned(), seen);
             }
             None => {

@@ -10,6 +10,7 @@ use futures_util::stream;
 
 use super::ObjectStorage;
 use super::client::{Expected, Put};
+use super::listing::Listed;
 use super::view::{Known, split};
 use crate::storage::{Change, StorageError};
 
@@ -287,7 +288,15 @@ impl ObjectStorage {
             let by_listing = pages.is_some_and(|pages| {
                 paths.len() >= pages.saturating_mul(WORTH_A_PAGE) || (pages == 1 && paths.len() > 3)
             });
-            if by_listing && let Ok(listed) = self.client.list(folder).await {
+            let listed = match by_listing {
+                true => self.client.list(folder).await.ok(),
+                false => None,
+            };
+            let names_contents = |listed: &Listed| {
+                let mut objects = listed.folder.objects.values();
+                objects.all(|seen| seen.etag.is_some())
+            };
+            if let Some(listed) = listed.filter(names_contents) {
                 let mut view = self.view();
                 for path in paths {
                     if let Some(found) = listed.folder.objects.get(split(path).1) {
