@@ -209,8 +209,8 @@ pub enum Change {
         path: String,
     },
     /// Takes a file away that nothing names any more; one that is already gone is no error. In object storage, where no
-    /// condition protects what is removed, it stays for a later run unless this one holds the lease or has just
-    /// published: another could be about to name it.
+    /// condition protects what is removed, it stays for a later run unless this one holds the lease: another could be
+    /// about to name it.
     Retire {
         /// Which.
         path: String,

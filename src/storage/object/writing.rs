@@ -96,8 +96,7 @@ impl ObjectStorage {
         self.view().forget_fresh();
         let mut written = Vec::new();
         let carried = groups.into_iter().try_for_each(|mut group| {
-            let has_won = !written.is_empty();
-            let may_retire = self.engine.block_on(self.may_retire(&group, has_won))?;
+            let may_retire = self.engine.block_on(self.may_retire(&group))?;
             group
                 .changes
                 .retain(|change| may_retire || !is_retired(change));
@@ -109,9 +108,9 @@ impl ObjectStorage {
         carried
     }
 
-    /// Whether what nothing names any more may go: when this run is alone, or when what it wrote under its conditions
-    /// makes every other run lose that began before.
-    async fn may_retire(&self, group: &Group, has_won: bool) -> Result<bool, StorageError> {
+    /// Whether what nothing names any more may go: when this run is alone. Even a run that has just lost to this one may
+    /// have begun anew, and build on what lies there.
+    async fn may_retire(&self, group: &Group) -> Result<bool, StorageError> {
         let Some(first) = group.changes.iter().find(|change| is_retired(change)) else {
             return Ok(true);
         };
@@ -120,7 +119,7 @@ impl ObjectStorage {
                 path: self.client.place.shown(first.path()),
             }),
             Some(true) => Ok(true),
-            None => Ok(has_won),
+            None => Ok(false),
         }
     }
 
