@@ -85,6 +85,7 @@ impl Place {
     }
 
     /// Its files, to be held on to.
+    #[cfg(feature = "tuf")]
     pub fn shared(&self) -> Arc<dyn Storage> {
         match self {
             Place::Folder(storage) => Arc::clone(storage) as Arc<dyn Storage>,
