@@ -1,6 +1,6 @@
 //! What lies in a channel's folder and stands in no index. Owns which files should not be there; must not read one.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::packages::{Expected, Task};
 use super::{Context, What};
@@ -18,6 +18,18 @@ pub(super) struct Listing<'a> {
     pub subdirs: &'a BTreeMap<String, Vec<Expected>>,
     /// Whether only some subdirs were asked for.
     pub in_part: bool,
+}
+
+/// What lies in a subdir, by name, where that can be listed; where it should be and is not, that is a finding.
+pub(super) fn names_in(context: Context<'_>, subdir: &str) -> Option<BTreeSet<String>> {
+    match context.place.names_in(subdir) {
+        Ok(names) => names,
+        Err(error) => {
+            let why = format!("what lies there can't be listed: {error}");
+            context.findings.error(What::Listing, subdir, why);
+            None
+        }
+    }
 }
 
 impl Listing<'_> {
@@ -62,7 +74,7 @@ impl Listing<'_> {
     /// Names the packages that no index lists, where what lies there can be listed and is no folder of this machine.
     fn unlisted(&self, listed: &HashSet<&str>) {
         for subdir in self.subdirs.keys() {
-            let names = self.context.place.names_in(subdir).unwrap_or_default();
+            let names = names_in(self.context, subdir).unwrap_or_default();
             let packages = names.iter().filter(|name| Format::of(name).is_some());
             let paths = packages.map(|name| format!("{subdir}/{name}"));
             for path in paths.filter(|path| !listed.contains(path.as_str())) {
@@ -73,7 +85,7 @@ impl Listing<'_> {
 
     fn orphans(&self) {
         for subdir in self.subdirs.keys() {
-            let Some(names) = self.context.place.names_in(subdir) else {
+            let Some(names) = names_in(self.context, subdir) else {
                 continue;
             };
             for name in &names {

@@ -112,6 +112,10 @@ pub fn audit(place: &Place, request: &Request, tools: &Tools<'_>) -> Result<Audi
         findings: &findings,
     };
     let mut notes = Vec::new();
+    if let Err(error) = place.demand_listing() {
+        let why = format!("what lies there can't be listed: {error}");
+        findings.error(What::Listing, place.name(), why);
+    }
     let chain = Chain::load(context, request, &mut notes);
     let files = IndexFiles::new(context, chain.targets.as_ref());
     let trust = trust_of(&files, &chain, request);
@@ -236,7 +240,7 @@ fn at_hand(
     url: &str,
     packages: Vec<Expected>,
 ) -> impl Iterator<Item = Task> {
-    let names = context.place.names_in(subdir).unwrap_or_default();
+    let names = listing::names_in(context, subdir).unwrap_or_default();
     let prefix = format!("{subdir}/");
     let (here, gone): (Vec<_>, Vec<_>) = packages.into_iter().partition(|expected| {
         let name = expected.path.strip_prefix(&prefix);

@@ -137,15 +137,29 @@ impl Place {
     }
 
     /// The plain files and links in a folder of the channel, by name; `None` where nothing can be listed.
-    pub fn names_in(&self, folder: &str) -> Option<BTreeSet<String>> {
-        let storage = self.storage.as_ref()?;
-        let items = storage.list(folder).unwrap_or_default().into_iter();
-        let files = items.filter(|item| item.kind != Kind::Folder);
-        Some(
-            files
-                .filter_map(|item| item.name.into_string().ok())
-                .collect(),
-        )
+    ///
+    /// # Errors
+    /// When the folder is there and can't be listed to its end.
+    pub fn names_in(&self, folder: &str) -> Result<Option<BTreeSet<String>>, StorageError> {
+        let Some(storage) = self.storage.as_ref() else {
+            return Ok(None);
+        };
+        let items = match storage.list(folder) {
+            Err(error) if error.is_absent() || error.is_no_folder() => Vec::new(),
+            listed => listed?,
+        };
+        let files = items.into_iter().filter(|item| item.kind != Kind::Folder);
+        let names = files.filter_map(|item| item.name.into_string().ok());
+        Ok(Some(names.collect()))
+    }
+
+    /// Makes sure that what can be listed is listed: what the channel seems not to have, it has not.
+    ///
+    /// # Errors
+    /// When it can't be listed.
+    pub fn demand_listing(&self) -> Result<(), StorageError> {
+        let listed = self.storage.as_ref().map(|storage| storage.list(""));
+        listed.map_or(Ok(()), |listed| listed.map(drop))
     }
 
     /// The subdirs to look into: those that are asked for, or all that can be found.
@@ -180,10 +194,11 @@ impl Place {
     pub fn is_signed(&self) -> bool {
         match &self.storage {
             // What is no folder was put in its place.
-            Some(storage) => {
-                let mut items = storage.list("").unwrap_or_default().into_iter();
-                items.any(|item| item.name == SIGNED)
-            }
+            Some(storage) => match storage.list("") {
+                Ok(items) => items.iter().any(|item| item.name == SIGNED),
+                // Then nothing vouches for what is there, and that is found out.
+                Err(_) => true,
+            },
             None => ["timestamp.json", "1.root.json"]
                 .iter()
                 .any(|name| self.has(&format!("{SIGNED}/{name}"))),

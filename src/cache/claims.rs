@@ -8,8 +8,7 @@ use crate::storage::Stat;
 /// dies loses what it holds after a while, and others take that over.
 pub trait Claims: Send {
     /// Puts up packages that this worker found unread. One that is up already stays as it is, in whosever hands; so does
-    /// one that somebody finished after this worker last loaded what is known of its subdir, because then the worker
-    /// could not know.
+    /// one that somebody finished after this worker opened this memory, because then the worker could not know.
     ///
     /// # Errors
     /// When the agreement can't be reached.

@@ -135,7 +135,14 @@ fn what_nothing_names_goes_only_where_no_other_run_can_be_about_to_name_it() {
     let other = "{\"holder\":\"another\",\"token\":\"y\",\"renewed\":0}";
     bucket.put("channel/.sigindex.lock", other);
     storage.forget();
-    let error = storage.apply(vec![retire()]).unwrap_err();
-    assert!(error.is_lost_race() && is_there(), "{error}");
+    storage.apply(vec![retire()]).unwrap();
+    assert!(is_there(), "another run has the lease, and may name it");
+    let write = sigindex::storage::Change::Create {
+        path: "noarch/b".to_owned(),
+        content: std::sync::Arc::default(),
+    };
+    let error = storage.apply(vec![write]).unwrap_err();
+    assert!(error.is_lost_race(), "{error}");
+    assert_eq!(bucket.get("channel/noarch/b"), None);
     drop(held);
 }

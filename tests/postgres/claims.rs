@@ -97,14 +97,14 @@ fn finishing(url: &str) {
     two.offer(&all).unwrap();
     one.offer(&all).unwrap();
     assert_eq!(two.claim(5).unwrap(), Claimed::Over);
-    // Who knows and puts it up nevertheless wants it read again.
-    two.load(SUBDIR).unwrap();
+    // Who comes later, knows, and puts it up nevertheless wants it read again.
+    two = open(url, "finishing");
     two.offer(&all[..1]).unwrap();
     // A run that takes no part finishes what nobody holds, where it is just that file.
     let mut index = open(url, "finishing");
     index.store(&[entry("a", 1, true)], &[]).unwrap();
     assert_eq!(two.claim(5).unwrap(), Claimed::Over);
-    two.load(SUBDIR).unwrap();
+    two = open(url, "finishing");
     two.offer(&all[..1]).unwrap();
     index.store(&[entry("a", 7, true)], &[]).unwrap();
     assert_eq!(two.claim(5).unwrap(), packages(&["a"]));

@@ -11,14 +11,14 @@
 //! the planner has no figures, takes it for empty, and would join it row by row with each batch.
 //!
 //! Whether a worker could know that something was finished is told by transactions, not by clocks: what was finished by a
-//! transaction that its load did not see, it could not know.
+//! transaction that was not over when it opened this memory, it could not know.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::failure::Failure;
 use super::rows::{Columns, packed};
-use super::server::{Access, Session};
+use super::server::{Access, Session, Values};
 use super::{PostgresCache, lease, slices};
 use crate::cache::{CacheError, Claimed, Claims, PackageName, Unread};
 
@@ -78,13 +78,14 @@ pub(super) async fn finish_stored(
     part: &Columns<'_>,
     worker: Option<&str>,
 ) -> Result<(), Failure> {
-    let sql = format!(
-        "UPDATE sigindex.claim SET {FINISHED} FROM (SELECT up.row, new.stat AS found,
-            up.again IS NULL OR up.again = new.stat AS done FROM unnest($3::text[], $4::bytea[]) AS new (name, stat),
+    let found = "unnest($3::text[], $4::bytea[]) AS new (name, stat),
             LATERAL (SELECT one.ctid AS row, one.again FROM sigindex.claim AS one
                 WHERE one.channel = $1 AND one.subdir = $2 AND one.name = new.name AND one.finished IS NULL
                 AND (one.worker = $5::text::uuid OR (one.worker IS NULL AND one.stat = new.stat))
-                LIMIT 1 FOR UPDATE) AS up) AS ended
+                LIMIT 1 FOR UPDATE) AS up";
+    let sql = format!(
+        "UPDATE sigindex.claim SET {FINISHED} FROM (SELECT up.row, new.stat AS found,
+            up.again IS NULL OR up.again = new.stat AS done FROM {found}) AS ended
         WHERE claim.ctid = ended.row"
     );
     let stats = slices(&part.stat);
@@ -95,7 +96,14 @@ pub(super) async fn finish_stored(
         &stats as _,
         &worker as _,
     ];
+    hold(session, found, &values).await?;
     session.execute(&sql, &values).await.map(drop)
+}
+
+/// Holds rows before they are changed by their place, which another transaction may change until they are held.
+async fn hold(session: &Session<'_>, found: &str, values: Values<'_>) -> Result<(), Failure> {
+    let sql = format!("SELECT count(*) FROM {found}");
+    session.one(&sql, values).await.map(drop)
 }
 
 /// By subdir: each package's name, and its file. Of two of a name, the later one counts.
@@ -123,7 +131,7 @@ impl PostgresCache {
         }
     }
 
-    fn offer_part(&self, subdir: &str, part: &[&Unread]) -> Result<(), CacheError> {
+    fn offer_part(&mut self, subdir: &str, part: &[&Unread]) -> Result<(), CacheError> {
         let names: Vec<&str> = part.iter().map(|one| one.package.name.as_str()).collect();
         let sizes = part.iter().map(|one| one.stat.size);
         let sizes: Vec<i64> = sizes
@@ -131,8 +139,10 @@ impl PostgresCache {
             .collect();
         let stats: Vec<[u8; 32]> = part.iter().map(|one| packed(&one.stat)).collect();
         let stats = slices(&stats);
-        let snapshot = self.loaded.get(subdir).map(|moment| &moment.snapshot);
-        self.transact(self.agreeing(), async |session, _| {
+        // What was listed was listed later than that, and what is known was loaded later still.
+        let snapshot = &self.opened.snapshot;
+        let worker = self.transact(self.agreeing(), async |session, _| {
+            let worker = self.present(session).await?;
             let values = [
                 &self.channel as _,
                 &subdir as _,
@@ -141,8 +151,11 @@ impl PostgresCache {
                 &stats as _,
                 &snapshot as _,
             ];
-            session.execute(OFFER, &values).await.map(drop)
-        })
+            session.execute(OFFER, &values).await?;
+            Ok(worker)
+        })?;
+        self.keep(worker);
+        Ok(())
     }
 
     fn agreeing(&self) -> (Access, &'static str) {
@@ -206,16 +219,18 @@ impl Claims for PostgresCache {
         };
         let subdirs: Vec<&str> = refused.iter().map(|one| one.subdir.as_str()).collect();
         let names: Vec<&str> = refused.iter().map(|one| one.name.as_str()).collect();
-        let sql = format!(
-            "UPDATE sigindex.claim SET {FINISHED} FROM (SELECT up.row, up.stat AS found, up.again IS NULL AS done
-                FROM unnest($2::text[], $3::text[]) AS new (subdir, name),
+        let found = "unnest($2::text[], $3::text[]) AS new (subdir, name),
                 LATERAL (SELECT one.ctid AS row, one.stat, one.again FROM sigindex.claim AS one
                     WHERE one.channel = $1 AND one.subdir = new.subdir AND one.name = new.name
-                    AND one.finished IS NULL AND one.worker = $4::text::uuid LIMIT 1 FOR UPDATE) AS up) AS ended
+                    AND one.finished IS NULL AND one.worker = $4::text::uuid LIMIT 1 FOR UPDATE) AS up";
+        let sql = format!(
+            "UPDATE sigindex.claim SET {FINISHED} FROM (SELECT up.row, up.stat AS found, up.again IS NULL AS done
+                FROM {found}) AS ended
             WHERE claim.ctid = ended.row"
         );
         self.transact(self.agreeing(), async |session, _| {
             let values = [&self.channel as _, &subdirs as _, &names as _, &worker as _];
+            hold(session, found, &values).await?;
             session.execute(&sql, &values).await.map(drop)
         })
     }

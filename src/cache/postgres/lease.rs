@@ -23,6 +23,10 @@ const RENEW: &str =
     "UPDATE sigindex.worker SET alive_until = clock_timestamp() + $2::float8 * interval '1 second'
     WHERE id = $1::text::uuid";
 
+const CLEAR: &str =
+    "DELETE FROM sigindex.claim WHERE channel = $1 AND worker IS NULL AND finished IS NULL
+    AND NOT EXISTS (SELECT FROM sigindex.worker WHERE channel = $1)";
+
 const LEAVE: &str = "DELETE FROM sigindex.worker WHERE id = $1::text::uuid";
 
 /// The worker of a cache, as soon as it takes part.
@@ -73,12 +77,27 @@ async fn renew(line: Line, worker: String) {
     let mut pause = usual;
     loop {
         tokio::time::sleep(pause).await;
-        pause = match line.execute(RENEW, &[&worker, &lease.as_secs_f64()]).await {
+        // A connection that says nothing is given up for another one long before the lease is over.
+        let values = [&worker as _, &lease.as_secs_f64() as _];
+        pause = match line.execute(lease / 6, RENEW, &values).await {
             Ok(0) => return,
             Ok(_) => usual,
             Err(_) => soon,
         };
     }
+}
+
+/// Frees what the dead held and, where nobody is left, forgets what was put up and not finished: whoever comes puts up
+/// what is there then.
+pub(super) async fn clear(
+    session: &Session<'_>,
+    channel: i32,
+    lease: Duration,
+) -> Result<(), Failure> {
+    session
+        .execute(BURY, &[&channel, &lease.as_secs_f64()])
+        .await?;
+    session.execute(CLEAR, &[&channel]).await.map(drop)
 }
 
 /// The worker's name in this transaction: its own, alive again, or a new one where it has none or was taken for dead. The

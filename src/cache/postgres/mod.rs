@@ -107,6 +107,7 @@ pub fn open_with(url: &str, channel: &str, limits: Limits) -> Result<PostgresCac
             );
             session.execute(&old, &[&own.channel]).await?;
         }
+        lease::clear(session, own.channel, limits.lease).await?;
         Ok(own)
     })?;
     let server = server.with_retry(limits.retry);

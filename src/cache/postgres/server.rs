@@ -250,9 +250,14 @@ impl Line {
     ///
     /// # Errors
     /// When it can't be done now.
-    pub async fn execute(&self, sql: &str, values: Values<'_>) -> Result<u64, Failure> {
-        let mut client = self.connect().await?;
-        let done = self.execute_by(&mut client, sql, values).await;
+    pub async fn execute(
+        &self,
+        limit: Duration,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<u64, Failure> {
+        let mut client = within(limit, self.connect()).await?;
+        let done = within(limit, self.execute_by(&mut client, sql, values)).await;
         if done.is_err() {
             drop(Object::take(client));
         }

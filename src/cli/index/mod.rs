@@ -112,6 +112,8 @@ impl Opening<'_> {
         let _lock = open::lock(args, target, self.lock)?;
         cancelled.store(false, Ordering::Relaxed);
         let mut memory = Memory::open(args, source, target)?;
+        // What was seen while others were waited for may be of long ago.
+        source.forget();
         let signing = self.signing.cloned().unwrap_or_default();
         let keys = Keys::open(&args.folder, &signing, &args.min_bits)?;
         let mut log = signing_log(&signing, args.dry_run)?;

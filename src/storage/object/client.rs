@@ -27,6 +27,9 @@ const LARGE: usize = 8 << 20;
 /// From this many bytes on, a content that no other can have the name of is sent in parts.
 const IN_PARTS: usize = 64 << 20;
 
+/// The most parts of a content that are under way at once.
+const PARTS_AT_ONCE: usize = 8;
+
 /// The most bytes that stores take in one request: 5 GiB.
 const MOST_AT_ONCE: usize = 5 << 30;
 
@@ -293,7 +296,11 @@ impl Client {
             (Expected::Anything, IN_PARTS..) => {
                 let upload = store.put_multipart(key).await?;
                 let mut upload = WriteMultipart::new_with_chunk_size(upload, LARGE);
-                upload.put(payload);
+                let mut rest = payload;
+                while !rest.is_empty() {
+                    upload.wait_for_capacity(PARTS_AT_ONCE).await?;
+                    upload.put(rest.split_to(rest.len().min(LARGE)));
+                }
                 upload.finish().await?
             }
             _ => {

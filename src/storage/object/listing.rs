@@ -68,6 +68,13 @@ impl Client {
                                 after: Some(behind(&prefix, &key)),
                             };
                         }
+                        None if page == 1 => {
+                            let cause = Error::Generic {
+                                store: "listing",
+                                source: "a key in it can't be read".into(),
+                            };
+                            return Err(self.told(folder, "list the folder", &cause));
+                        }
                         _ => page = (page / 2).max(1),
                     }
                 }

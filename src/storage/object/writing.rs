@@ -96,6 +96,7 @@ impl ObjectStorage {
         self.view().forget_fresh();
         let mut written = Vec::new();
         let carried = groups.into_iter().try_for_each(|mut group| {
+            self.engine.block_on(self.demand_lease(&group))?;
             let may_retire = self.engine.block_on(self.may_retire(&group))?;
             group
                 .changes
@@ -111,15 +112,25 @@ impl ObjectStorage {
     /// Whether what nothing names any more may go: when this run is alone. Even a run that has just lost to this one may
     /// have begun anew, and build on what lies there.
     async fn may_retire(&self, group: &Group) -> Result<bool, StorageError> {
-        let Some(first) = group.changes.iter().find(|change| is_retired(change)) else {
+        if !group.changes.iter().any(is_retired) {
             return Ok(true);
+        }
+        // What goes last is no reason to fail what was published: the next run removes it.
+        Ok(matches!(self.is_leased().await, Ok(Some(true))))
+    }
+
+    /// Makes sure that a run that had the lease has it still: what it found standing and will name, another one may have
+    /// removed since.
+    async fn demand_lease(&self, group: &Group) -> Result<(), StorageError> {
+        let is_kept = |change: &&Change| !is_retired(change);
+        let Some(first) = group.changes.iter().find(is_kept) else {
+            return Ok(());
         };
         match self.is_leased().await? {
             Some(false) => Err(StorageError::LostRace {
                 path: self.client.place.shown(first.path()),
             }),
-            Some(true) => Ok(true),
-            None => Ok(false),
+            Some(true) | None => Ok(()),
         }
     }
 
