@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::options::{SigningOptions, variable};
 use crate::error::Error;
-use crate::keys::{KeyName, Keyring, KeysDir};
+use crate::keys::{KeyName, Keyring, KeysDir, PublicKey};
 use crate::signature::{ExecPlan, ExecSigner, Group, Signer};
 
 const KEY_NAME: &str = "SIGINDEX_KEY_NAME";
@@ -103,6 +103,11 @@ impl Elsewhere {
         }
         *self.kept() = Some(signer);
         Ok(public.name().clone())
+    }
+
+    /// Its public half, as far as its name and the folder tell it.
+    pub fn public<'k>(&self, keyring: &'k Keyring) -> Option<&'k PublicKey> {
+        keyring.get(self.name.as_ref()?)?.ok()
     }
 
     /// What signs, which has to be the key that the folder has under its name.

@@ -66,8 +66,11 @@ impl IndexKey<'_> {
     pub fn check(&self, named: &Fingerprints) -> Result<(), Error> {
         let key = match self.choose(named)? {
             Choice::File(name) => self.folder.check_private(&name)?,
-            // It is told when it signs.
-            Choice::Elsewhere(_) => return Ok(()),
+            Choice::Elsewhere(elsewhere) => match elsewhere.public(self.keyring) {
+                Some(key) => key.clone(),
+                // It is told when it signs.
+                None => return Ok(()),
+            },
             Choice::Environment(name) => {
                 match environment_key(PRIVATE_KEY, &name, &set_passphrase) {
                     Err(Error::Key(KeyError::NoPassphrase { .. })) => return Ok(()),
