@@ -13,6 +13,9 @@ use super::StorageError;
 /// The file that is locked. It stays: taking it away would let two runs hold two locks.
 const LOCK_FILE: &str = ".sigindex.lock";
 
+/// How often the list of locks is looked through for one that has to be in it.
+const LOOKS: usize = 5;
+
 /// What to do when another process holds the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockMode {
@@ -111,20 +114,23 @@ fn hold(file: &File, path: &Path, purpose: LockFor, mode: LockMode) -> Result<()
     }
 }
 
-/// Who holds the lock: Linux lists it in `/proc/locks`, by inode.
+/// Who holds the lock: Linux lists it in `/proc/locks`, by inode. That list is handed out in pieces, and what changes
+/// meanwhile can hide an entry from one who reads it.
 fn holder(file: &File) -> String {
-    let inode = file
-        .metadata()
-        .map(|found| format!(":{}", found.ino()))
-        .unwrap_or_default();
-    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    let process = locks.lines().find_map(|line| {
-        let mut words = line.split_whitespace().skip(4);
-        let (pid, place) = (words.next()?, words.next()?);
-        (place.ends_with(&inode) && pid.parse::<u32>().is_ok()).then(|| pid.to_owned())
-    });
-    match process {
+    let inode = file.metadata().map(|found| format!(":{}", found.ino()));
+    let inode = inode.unwrap_or_default();
+    match (0..LOOKS).find_map(|_| process_with(&inode)) {
         Some(pid) => format!("process {pid}"),
         None => "another process, perhaps on another machine".to_owned(),
     }
+}
+
+/// The process that holds a lock on a file whose place ends so.
+fn process_with(inode: &str) -> Option<String> {
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(4);
+        let (pid, place) = (words.next()?, words.next()?);
+        (place.ends_with(inode) && pid.parse::<u32>().is_ok()).then(|| pid.to_owned())
+    })
 }
