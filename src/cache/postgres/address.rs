@@ -159,7 +159,8 @@ fn from_file(config: &Config, lookup: Lookup<'_>) -> Result<Option<String>, Cach
     let Some(path) = named.or_else(default) else {
         return Ok(None);
     };
-    let Ok(found) = std::fs::metadata(&path) else {
+    // What is no file, as /dev/null, is none on purpose.
+    let Some(found) = std::fs::metadata(&path).ok().filter(Metadata::is_file) else {
         return Ok(None);
     };
     private(&path, &found)?;
@@ -168,20 +169,24 @@ fn from_file(config: &Config, lookup: Lookup<'_>) -> Result<Option<String>, Cach
         operation: "read the file of passwords",
         cause,
     })?;
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    let host = match config.get_hosts().first() {
-        // libpq's name for whatever comes by a socket.
-        Some(Host::Unix(_)) => "localhost".to_owned(),
-        _ => hosts(config).into_iter().next().unwrap_or_default(),
-    };
     let user = config.get_user().unwrap_or_default();
-    let place = [
-        host.as_str(),
-        &port.to_string(),
-        config.get_dbname().unwrap_or(user),
-        user,
-    ];
-    Ok(text.lines().find_map(|line| password_in(line, &place)))
+    let database = config.get_dbname().unwrap_or(user);
+    let of_host = |number: usize, host: String| {
+        let ports = config.get_ports();
+        let port = ports.get(number).or(ports.first()).unwrap_or(&5432);
+        let host = match config.get_hosts().get(number) {
+            // libpq's name for whatever comes by a socket.
+            Some(Host::Unix(_)) => "localhost".to_owned(),
+            _ => host,
+        };
+        let place = [host.as_str(), &port.to_string(), database, user];
+        text.lines().find_map(|line| password_in(line, &place))
+    };
+    // Each host is told the same one: it must be that of all.
+    let mut all = hosts(config).into_iter().enumerate();
+    let first = all.next().and_then(|(number, host)| of_host(number, host));
+    let is_of_all = all.all(|(number, host)| of_host(number, host) == first);
+    Ok(first.filter(|_| is_of_all))
 }
 
 fn private(path: &Path, found: &Metadata) -> Result<(), CacheError> {
@@ -303,5 +308,15 @@ mod tests {
         std::fs::rename(&path, folder.path().join(".pgpass")).unwrap();
         assert_eq!(password(&parse(url, &home).unwrap()), Some("a:b\\c:d"));
         assert_eq!(password(&parse(url, &asked).unwrap()), None, "it is gone");
+        let none = [("PGPASSFILE", "/dev/null")];
+        assert_eq!(password(&parse(url, &none).unwrap()), None, "on purpose");
+        let two = "postgres://me@host,host:6543/channels";
+        assert_eq!(password(&parse(two, &home).unwrap()), Some("a:b\\c:d"));
+        let two = "postgres://me@host,other:5433/channels";
+        assert_eq!(
+            password(&parse(two, &home).unwrap()),
+            None,
+            "one of them has another"
+        );
     }
 }
