@@ -241,7 +241,7 @@ pub enum Error {
     },
     /// A package that another worker put up, and that this one can't take.
     #[error(
-        "{package}: another worker on this channel put it up, and it lies in no subdir that this one takes; give all workers the same --subdir, and start this one again"
+        "{package}: another worker on this channel put it up, and this one can't take it, because that is no name of a package; let all workers be of one version of sigindex, and start this one again"
     )]
     OthersPackage {
         /// Its path in the channel.

@@ -14,11 +14,12 @@ pub trait Claims: Send {
     /// When the agreement can't be reached.
     fn offer(&mut self, unread: &[Unread]) -> Result<(), CacheError>;
 
-    /// Takes at most so many packages for this worker, the largest first. They stay its own as long as it lives.
+    /// Takes at most so many packages of some subdirs for this worker, the largest first. They stay its own as long as
+    /// it lives. Those of other subdirs are left to others, and not waited for.
     ///
     /// # Errors
     /// When the agreement can't be reached.
-    fn claim(&mut self, most: usize) -> Result<Claimed, CacheError>;
+    fn claim(&mut self, subdirs: &[&str], most: usize) -> Result<Claimed, CacheError>;
 
     /// Says that packages are finished of which nothing is to be remembered, because they were refused. Those that
     /// [`super::Cache::store`] takes are finished by that.

@@ -74,7 +74,7 @@ impl Run<'_> {
             if self.examiner.cancelled.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
-            match claim(appetite.most, collector)? {
+            match self.claim(appetite.most, collector)? {
                 Claimed::Over => return Ok(()),
                 Claimed::Wait => {
                     std::thread::sleep(wait);
@@ -88,6 +88,14 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// Takes packages of the subdirs that this worker looks at.
+    fn claim(&self, most: usize, collector: &mut Collector<'_>) -> Result<Claimed, CacheError> {
+        let subdirs = self.shelves.iter().map(|shelf| &shelf.lying.subdir.name);
+        let subdirs: Vec<&str> = subdirs.map(|subdir| subdir.as_str()).collect();
+        let claims = collector.claims();
+        claims.map_or(Ok(Claimed::Over), |claims| claims.claim(&subdirs, most))
     }
 
     /// Reads packages that were claimed, and finishes those of which nothing is remembered.
@@ -137,11 +145,6 @@ fn offer(jobs: &[Job<'_>], collector: &mut Collector<'_>) -> Result<(), CacheErr
     };
     jobs.chunks(OFFERED)
         .try_for_each(|jobs| claims.offer(&jobs.iter().map(unread).collect::<Vec<_>>()))
-}
-
-fn claim(most: usize, collector: &mut Collector<'_>) -> Result<Claimed, CacheError> {
-    let claims = collector.claims();
-    claims.map_or(Ok(Claimed::Over), |claims| claims.claim(most))
 }
 
 fn name_of(file: &PackageFile) -> PackageName {

@@ -25,8 +25,8 @@ pub type Vouch<'k> = &'k dyn Fn(&Signature, &[u8; 32]) -> Option<Fingerprint>;
 pub struct Hand<'k> {
     /// The key that signs, once it is open.
     pub key: &'k PublicKey,
-    /// Lets the signatures of others count that were written meanwhile, where others sign too.
-    pub others: Option<Vouch<'k>>,
+    /// Lets the signatures of others count that were written meanwhile: others may sign too.
+    pub vouch: Vouch<'k>,
 }
 
 /// Takes in examined packages.
@@ -133,7 +133,7 @@ fn write_signatures(
         {
             let (path, content) = (one.file.sig_path(), Arc::new(signature.to_file_bytes()));
             changes.push(match replaces {
-                true => Change::Write { path, content },
+                true => Change::Replace { path, content },
                 false => Change::Create { path, content },
             });
             let (file, sha256) = (one.file.path(), hex(&known.facts.sha256));
@@ -157,10 +157,9 @@ fn read_back(one: &mut Examined, hand: Hand<'_>, target: &dyn Storage) {
     else {
         return;
     };
-    let vouched = |found: &Signature| match hand.others {
-        _ if found == signature => Some(hand.key.fingerprint()),
-        Some(vouch) => vouch(found, &known.facts.sha256),
-        None => None,
+    let vouched = |found: &Signature| match found == signature {
+        true => Some(hand.key.fingerprint()),
+        false => (hand.vouch)(found, &known.facts.sha256),
     };
     let checked = |(found, stat): (Signature, Stat)| {
         let fingerprint = vouched(&found)?;

@@ -257,7 +257,7 @@ impl Examiner<'_> {
         {
             return SigState::Valid(checked.clone());
         }
-        let (signature, stat) = match sidecar::read(place, &path) {
+        let (signature, stat) = match read_sig(place, &path) {
             Ok(read) => read,
             Err(why) => return SigState::Invalid(why),
         };
@@ -404,6 +404,17 @@ impl Examiner<'_> {
         });
         Ok(())
     }
+}
+
+/// A `.sig` file; where another run put another one in its place since it was seen, that.
+fn read_sig(place: &dyn Storage, path: &str) -> Result<(Signature, Stat), String> {
+    sidecar::read(place, path).or_else(|why| {
+        let before = place.stat(path).ok().flatten();
+        match place.look_again(path).ok().flatten() {
+            Some(now) if before != Some(now) => sidecar::read(place, path),
+            _ => Err(why),
+        }
+    })
 }
 
 fn refused(file: &PackageFile, refusal: Refusal) -> Examined {

@@ -179,7 +179,9 @@ fn signers<'d>(
 fn sizes(changes: &[(Rank, Change)]) -> HashMap<String, Option<u64>> {
     let sizes = changes.iter().filter_map(|(_, change)| {
         let size = match change {
-            Change::Write { content, .. } => u64::try_from(content.len()).ok(),
+            Change::Write { content, .. } | Change::Replace { content, .. } => {
+                u64::try_from(content.len()).ok()
+            }
             Change::Remove { .. } | Change::Retire { .. } => None,
             // What stands there already, or is a link to it, may have any.
             Change::Create { .. } | Change::Link { .. } | Change::Settle | Change::Group => {

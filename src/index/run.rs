@@ -9,7 +9,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use rustix::process::{Resource, getrlimit};
 
-use super::collect::{Collector, Hand, Vouch};
+use super::collect::{Collector, Hand};
 use super::crew::{self, Work};
 use super::examine::{Examined, Examiner, Surveyed};
 use super::share::{Share, Stage};
@@ -109,9 +109,12 @@ impl Run<'_> {
 
     /// A package that has to be read though this run did not find that itself.
     pub(super) fn job<'f>(&self, shelf: usize, file: &'f PackageFile) -> Job<'f> {
+        let (source, path) = (self.examiner.places.source, file.path());
+        let stat = source.stat(&path).ok().flatten();
+        // Whoever found it may have listed the channel later than this run.
+        let stat = stat.or_else(|| source.look_again(&path).ok().flatten());
         // Where it can't be looked at, it can't be opened, which says why.
-        let stat = self.examiner.places.source.stat(&file.path());
-        let stat = stat.ok().flatten().unwrap_or_default();
+        let stat = stat.unwrap_or_default();
         Job { shelf, file, stat }
     }
 
@@ -129,11 +132,7 @@ impl Run<'_> {
             let signer = self.examiner.key.opened()?;
             Some(Hand {
                 key: signer.public_key(),
-                others: self
-                    .examiner
-                    .stage
-                    .is_shared()
-                    .then_some(&vouch as Vouch<'_>),
+                vouch: &vouch,
             })
         };
         let batches = self.batches(&jobs);

@@ -271,7 +271,7 @@ mod tests {
     /// What a list of changes does, in words.
     fn said(changes: &[(Rank, Change)]) -> Vec<String> {
         let word = |change: &Change| match change {
-            Change::Write { .. } => "write",
+            Change::Write { .. } | Change::Replace { .. } => "write",
             Change::Create { .. } => "create",
             Change::Link { .. } => "link",
             Change::Remove { .. } | Change::Retire { .. } => "remove",

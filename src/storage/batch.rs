@@ -142,7 +142,9 @@ impl<'a> Batch<'a> {
         let (folder, name) = split(change.path());
         let (folder, name) = (folder.to_owned(), name.to_owned());
         let (action, staging) = match change {
-            Change::Write { content, .. } => (Action::Write, Staging::New(content)),
+            Change::Write { content, .. } | Change::Replace { content, .. } => {
+                (Action::Write, Staging::New(content))
+            }
             Change::Create { content, .. } => (Action::Create, Staging::New(content)),
             Change::Link { from, .. } => (Action::Link, Staging::Shared(from)),
             Change::Remove { .. } | Change::Retire { .. } => (Action::Remove, Staging::Nothing),

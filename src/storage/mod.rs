@@ -41,6 +41,14 @@ pub trait Storage: Send + Sync {
     /// As [`Storage::open`].
     fn stat(&self, path: &str) -> Result<Option<Stat>, StorageError>;
 
+    /// The same of a file as it is at this moment, where what was seen of a channel before is kept.
+    ///
+    /// # Errors
+    /// As [`Storage::stat`].
+    fn look_again(&self, path: &str) -> Result<Option<Stat>, StorageError> {
+        self.stat(path)
+    }
+
     /// Opens a regular file for reading, without ever blocking on a FIFO or device.
     ///
     /// # Errors
@@ -187,6 +195,14 @@ pub enum Change {
         /// The whole content, shared with whoever made it: an index file can have a hundred megabytes.
         content: Arc<Vec<u8>>,
     },
+    /// Puts a file in the place of one that was seen; in object storage, where another run put something there since,
+    /// that is left as it is, without an error.
+    Replace {
+        /// Where.
+        path: String,
+        /// The whole content, shared with whoever made it.
+        content: Arc<Vec<u8>>,
+    },
     /// Puts a file where none stands; one that stands there already is left as it is, without an error.
     Create {
         /// Where.
@@ -229,6 +245,7 @@ impl Change {
         match self {
             Change::Settle | Change::Group => "",
             Change::Write { path, .. }
+            | Change::Replace { path, .. }
             | Change::Create { path, .. }
             | Change::Link { path, .. }
             | Change::Remove { path }

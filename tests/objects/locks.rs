@@ -79,12 +79,25 @@ fn a_lease_that_was_taken_over_is_known_for_lost() {
 
 #[test]
 fn a_store_that_ignores_conditions_is_refused() {
-    let Some(server) = server() else { return };
-    let bucket = server.bucket();
     let manners = Manners {
         unconditional: true,
         ..Manners::default()
     };
+    is_refused(manners);
+}
+
+#[test]
+fn a_store_that_knows_no_conditions_is_refused() {
+    let manners = Manners {
+        ignorant: true,
+        ..Manners::default()
+    };
+    is_refused(manners);
+}
+
+fn is_refused(manners: Manners) {
+    let Some(server) = server() else { return };
+    let bucket = server.bucket();
     let proxy = Proxy::before(server.address(), manners);
     let open = |unconditional| {
         let options = ObjectOptions {

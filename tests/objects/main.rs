@@ -23,6 +23,7 @@ mod s3;
 #[path = "../support/scene.rs"]
 mod scene;
 
+mod beside;
 mod channels;
 mod locks;
 mod meetings;

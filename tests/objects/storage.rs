@@ -8,7 +8,7 @@ use sigindex::storage::{
 };
 
 use crate::proxy::{Manners, Proxy};
-use crate::s3::servers;
+use crate::s3::{server, servers};
 use crate::scene::builder::Random;
 use crate::{endpoint, open, options};
 
@@ -424,4 +424,24 @@ fn errors_say_what_to_do_and_no_secret() {
             );
         }
     }
+}
+
+#[test]
+fn what_came_since_the_listing_is_seen_where_it_is_looked_for_again() {
+    let Some(server) = server() else { return };
+    let bucket = server.bucket();
+    bucket.put("channel/noarch/a", "x");
+    let storage = open(&bucket, &endpoint(server));
+    storage.list("noarch").unwrap();
+    bucket.put("channel/noarch/b", "later");
+    assert_eq!(storage.stat("noarch/b").unwrap(), None, "as it was listed");
+    let found = storage.look_again("noarch/b").unwrap().unwrap();
+    assert_eq!(found.size, 5);
+    assert_eq!(storage.stat("noarch/b").unwrap(), Some(found));
+    let (file, stat) = storage.open("noarch/b", Links::Follow).unwrap();
+    assert_eq!(stat, found);
+    drop(file);
+    bucket.delete("channel/noarch/a");
+    assert_eq!(storage.look_again("noarch/a").unwrap(), None);
+    assert_eq!(storage.stat("noarch/a").unwrap(), None);
 }

@@ -44,7 +44,7 @@ fn loading_and_storing_twenty_thousand_packages() {
     say(&format!("offer them again: {:?}", start.elapsed()));
     let start = Instant::now();
     for _ in all.chunks(100) {
-        shared.claim(100).unwrap();
+        shared.claim(&[SUBDIR], 100).unwrap();
     }
     say(&format!(
         "claim {PACKAGES}, 100 at once: {:?}",

@@ -107,12 +107,12 @@ fn a_worker_needs_no_more_than_the_docs_say() {
     };
     cache.offer(&[unread]).unwrap();
     assert_eq!(
-        cache.claim(5).unwrap(),
+        cache.claim(&[SUBDIR], 5).unwrap(),
         Claimed::Packages(vec![package.clone()])
     );
     cache.finish(&[package]).unwrap();
     cache.store(&[entry("a", 1, true)], &[]).unwrap();
-    assert_eq!(cache.claim(5).unwrap(), Claimed::Over);
+    assert_eq!(cache.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
     let gone = sigindex::cache::Gone {
         subdir: SUBDIR.to_owned(),
         name: "a".to_owned(),

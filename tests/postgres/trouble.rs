@@ -68,7 +68,7 @@ fn a_server_that_restarts_in_the_middle_is_waited_for() {
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| {
                 cache.store(&[entry("a", 2, true)], &[]).unwrap();
-                cache.claim(1).unwrap();
+                cache.claim(&[SUBDIR], 1).unwrap();
                 cache.load(SUBDIR).unwrap().len()
             });
             // It is asked while nobody is there.
@@ -93,7 +93,7 @@ fn a_dead_server_is_said_to_be_dead() {
     for failed in [
         cache.load(SUBDIR).map(drop),
         cache.store(&[entry("b", 1, true)], &[]),
-        cache.claim(1).map(drop),
+        cache.claim(&[SUBDIR], 1).map(drop),
     ] {
         let error = failed.unwrap_err().to_string();
         assert!(

@@ -42,7 +42,7 @@ fn work(cache: &mut PostgresCache, packages: usize, read: impl Fn(&str)) {
     let offered = (0..packages).filter(|at| !known.contains_key(&format!("p{at}")));
     cache.offer(&unread(offered)).unwrap();
     loop {
-        match cache.claim(7).unwrap() {
+        match cache.claim(&[SUBDIR], 7).unwrap() {
             Claimed::Packages(packages) => {
                 let entries = packages.iter().map(|package| {
                     read(&package.name);
@@ -105,7 +105,7 @@ fn a_worker_that_only_claims() {
     let mut cache = postgres::open_with(url.to_str().unwrap(), "a", limits(6)).unwrap();
     cache.load(SUBDIR).unwrap();
     cache.offer(&unread(0..3)).unwrap();
-    let claimed = cache.claim(9).unwrap();
+    let claimed = cache.claim(&[SUBDIR], 9).unwrap();
     say(&format!("claimed {claimed:?}"));
     std::thread::sleep(PATIENCE);
 }
@@ -153,12 +153,12 @@ fn a_worker_that_lives_keeps_what_it_has_and_one_that_was_killed_does_not() {
         assert_eq!(cache.load(SUBDIR).unwrap().len(), 0);
         std::thread::sleep(Duration::from_millis(100));
     }
-    assert_eq!(cache.claim(9).unwrap(), Claimed::Wait);
+    assert_eq!(cache.claim(&[SUBDIR], 9).unwrap(), Claimed::Wait);
     one.kill().unwrap();
     one.wait().unwrap();
     let start = Instant::now();
     let claimed = loop {
-        match cache.claim(9).unwrap() {
+        match cache.claim(&[SUBDIR], 9).unwrap() {
             Claimed::Wait => std::thread::sleep(Duration::from_millis(100)),
             claimed => break claimed,
         }
@@ -180,17 +180,19 @@ fn nobody_is_dead_because_the_server_was_away() {
     let [mut one, mut two] = [0, 1].map(|_| postgres::open_with(&url, "a", limits(3_600)).unwrap());
     one.load(SUBDIR).unwrap();
     one.offer(&unread(0..2)).unwrap();
-    assert!(matches!(one.claim(9).unwrap(), Claimed::Packages(packages) if packages.len() == 2));
+    assert!(
+        matches!(one.claim(&[SUBDIR], 9).unwrap(), Claimed::Packages(packages) if packages.len() == 2)
+    );
     server.stop(Stop::Crash);
     server.go();
     // As if it had been away for longer than any lease.
     let sql = Sql::new(&server, "away");
     sql.run("UPDATE sigindex.worker SET alive_until = clock_timestamp() - interval '1 hour'");
-    assert_eq!(two.claim(9).unwrap(), Claimed::Wait);
-    assert_eq!(one.claim(9).unwrap(), Claimed::Wait);
+    assert_eq!(two.claim(&[SUBDIR], 9).unwrap(), Claimed::Wait);
+    assert_eq!(one.claim(&[SUBDIR], 9).unwrap(), Claimed::Wait);
     one.store(&[entry("p0", 0, true), entry("p1", 1, true)], &[])
         .unwrap();
-    assert_eq!(two.claim(9).unwrap(), Claimed::Over);
+    assert_eq!(two.claim(&[SUBDIR], 9).unwrap(), Claimed::Over);
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Manners {
     pub seed: u64,
     /// Whether conditions of writes are taken away.
     pub unconditional: bool,
+    /// Whether writes with conditions are answered as by a store that knows none.
+    pub ignorant: bool,
     /// Whether writes reach the server one after the other, each whole: what real stores do, and these do not.
     pub one_by_one: bool,
     /// From how many bytes on the answer to a GET is cut off, once for each key.
@@ -116,6 +118,12 @@ impl Shared {
             if fault == Fault::Slow {
                 std::thread::sleep(Duration::from_millis(100));
             }
+            let has_condition = || head.lines().any(is_condition);
+            if self.manners.ignorant && method == "PUT" && has_condition() {
+                let length = "Content-Length: 0\r\n\r\n";
+                write!(client, "HTTP/1.1 501 Not Implemented\r\n{length}").ok()?;
+                continue;
+            }
             (self.meddler)(&format!("{method} {target}"));
             let answer = self.forward(&method, &head, &body)?;
             match fault {
@@ -160,13 +168,9 @@ impl Shared {
     }
 
     fn forward(&self, method: &str, head: &str, body: &[u8]) -> Option<Vec<u8>> {
-        let condition = |line: &str| {
-            let line = line.to_ascii_lowercase();
-            line.starts_with("if-match:") || line.starts_with("if-none-match:")
-        };
         let kept = head.lines().filter(|line| {
             let is_connection = line.to_ascii_lowercase().starts_with("connection:");
-            let lost = self.manners.unconditional && method == "PUT" && condition(line);
+            let lost = self.manners.unconditional && method == "PUT" && is_condition(line);
             !is_connection && !lost && !line.is_empty()
         });
         let mut request: String = kept.map(|line| format!("{line}\r\n")).collect();
@@ -180,6 +184,11 @@ impl Shared {
         server.read_to_end(&mut answer).ok()?;
         Some(answer)
     }
+}
+
+fn is_condition(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    line.starts_with("if-match:") || line.starts_with("if-none-match:")
 }
 
 /// A head, with its lines' ends, and what follows it.

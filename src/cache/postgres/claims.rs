@@ -47,9 +47,9 @@ const OFFER: &str = "INSERT INTO sigindex.claim AS up (channel, subdir, name, si
         OR (up.finished IS NOT NULL AND (up.stat <> excluded.stat
             OR pg_visible_in_snapshot(up.finished_by, $6::text::pg_snapshot)))";
 
-/// Takes the largest that are free. Those that another worker takes at this moment are passed over.
+/// Takes the largest that are free, of some subdirs. Those that another worker takes at this moment are passed over.
 const CLAIM: &str = "WITH free AS (SELECT ctid AS row FROM sigindex.claim
-        WHERE channel = $1 AND worker IS NULL AND finished IS NULL
+        WHERE channel = $1 AND worker IS NULL AND finished IS NULL AND subdir = ANY($5::text[])
         ORDER BY size DESC, subdir, name LIMIT $2 FOR UPDATE SKIP LOCKED)
     UPDATE sigindex.claim SET worker = $3::text::uuid, ticket = $4 FROM free
     WHERE claim.ctid = free.row
@@ -60,8 +60,10 @@ const TAKEN: &str = "SELECT subdir, name, size FROM sigindex.claim
     WHERE channel = $1 AND worker = $2::text::uuid AND ticket = $3 AND finished IS NULL";
 
 /// What is not finished is free or in somebody's hands.
-const UNFINISHED: &str = "SELECT EXISTS (SELECT FROM sigindex.claim WHERE channel = $1 AND worker IS NULL AND finished IS NULL)
-    OR EXISTS (SELECT FROM sigindex.worker JOIN sigindex.claim ON claim.worker = worker.id WHERE worker.channel = $1)";
+const UNFINISHED: &str = "SELECT EXISTS (SELECT FROM sigindex.claim
+        WHERE channel = $1 AND worker IS NULL AND finished IS NULL AND subdir = ANY($2::text[]))
+    OR EXISTS (SELECT FROM sigindex.worker JOIN sigindex.claim ON claim.worker = worker.id
+        WHERE worker.channel = $1 AND claim.subdir = ANY($2::text[]))";
 
 /// What a finished package becomes: done, or up again where another stat was seen meanwhile.
 const FINISHED: &str = "worker = NULL, ticket = NULL, again = NULL, again_size = NULL,
@@ -173,7 +175,7 @@ impl Claims for PostgresCache {
         Ok(())
     }
 
-    fn claim(&mut self, most: usize) -> Result<Claimed, CacheError> {
+    fn claim(&mut self, subdirs: &[&str], most: usize) -> Result<Claimed, CacheError> {
         self.tickets = self.tickets.saturating_add(1);
         let ticket = self.tickets;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
@@ -185,14 +187,18 @@ impl Claims for PostgresCache {
                 taken = session.query(TAKEN, &values).await?;
             }
             if taken.is_empty() {
-                let values = [&self.channel as _, &most as _, &worker as _, &ticket as _];
+                let values = [
+                    &self.channel as _,
+                    &most as _,
+                    &worker as _,
+                    &ticket as _,
+                    &subdirs as _,
+                ];
                 taken = session.query(CLAIM, &values).await?;
             }
             if taken.is_empty() {
-                let left = session
-                    .one(UNFINISHED, &[&self.channel])
-                    .await?
-                    .try_get(0)?;
+                let values = [&self.channel as _, &subdirs as _];
+                let left = session.one(UNFINISHED, &values).await?.try_get(0)?;
                 let claimed = if left { Claimed::Wait } else { Claimed::Over };
                 return Ok((worker, claimed));
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::list::PaginatedListStore;
 use object_store::path::Path;
 use object_store::{
@@ -62,6 +62,32 @@ pub struct Client {
     store: Arc<dyn ObjectStore>,
     large: Arc<dyn ObjectStore>,
     pages: Arc<dyn PaginatedListStore>,
+}
+
+/// How long a request is tried again.
+struct Patience {
+    begun: Instant,
+    most: Duration,
+    pause: Duration,
+}
+
+impl Patience {
+    fn of(options: &ObjectOptions) -> Patience {
+        Patience {
+            begun: Instant::now(),
+            most: options.patience,
+            pause: Duration::from_millis(100),
+        }
+    }
+
+    fn lasts(&self) -> bool {
+        self.begun.elapsed() < self.most
+    }
+
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = self.pause.saturating_mul(2).min(Duration::from_secs(10));
+    }
 }
 
 /// A content, shared with whoever made it.
@@ -121,7 +147,7 @@ impl Client {
         let Some(key) = self.place.key(path) else {
             return Ok(None);
         };
-        match self.store.head(&key).await {
+        match self.again(|| self.store.head(&key)).await {
             Ok(meta) => Ok(Some(seen(&meta))),
             Err(error) if fault::meaning(&error) == Meaning::Absent => Ok(None),
             Err(error) => Err(self.told(path, "look at the object", &error)),
@@ -161,21 +187,44 @@ impl Client {
         most: usize,
     ) -> Result<Option<(Vec<u8>, Seen)>, StorageError> {
         let key = self.key(path)?;
-        let said = |error: &Error| self.told(path, "read the object", error);
-        let (seen, mut stream) = match self.get(&key, None, 0).await {
-            Ok(got) => got,
-            Err(error) if fault::meaning(&error) == Meaning::Absent => return Ok(None),
-            Err(error) => return Err(said(&error)),
-        };
+        match self.again(|| self.read_once(&key, most)).await {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if fault::meaning(&error) == Meaning::Absent => Ok(None),
+            Err(error) => Err(self.told(path, "read the object", &error)),
+        }
+    }
+
+    async fn read_once(&self, key: &Path, most: usize) -> Result<(Vec<u8>, Seen), Error> {
+        let (seen, mut stream) = self.get(key, None, 0).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|error| said(&error))?);
+            bytes.extend_from_slice(&chunk?);
             if bytes.len() > most {
                 bytes.truncate(most);
                 break;
             }
         }
-        Ok(Some((bytes, seen)))
+        Ok((bytes, seen))
+    }
+
+    /// Asks again where an answer got lost on its way, with ever longer pauses, as long as the patience lasts. For what
+    /// may be done twice.
+    ///
+    /// # Errors
+    /// The last that came.
+    pub async fn again<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        ask: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        let mut patience = Patience::of(&self.options);
+        loop {
+            match ask().await {
+                Err(error) if fault::meaning(&error) == Meaning::Unsure && patience.lasts() => {
+                    patience.pause().await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Writes an object under a condition. Where an answer got lost, what stands there tells whether it was done.
@@ -203,14 +252,13 @@ impl Client {
             Some(expected) => expected,
             None => return Ok(Put::Lost),
         };
-        let begun = Instant::now();
-        let mut pause = Duration::from_millis(100);
+        let mut patience = Patience::of(&self.options);
         loop {
             let error = match self.put_once(&key, content, &expected).await {
                 Ok(seen) => return Ok(Put::Done(seen)),
                 Err(error) => error,
             };
-            let in_time = begun.elapsed() < self.options.patience;
+            let in_time = patience.lasts();
             match fault::meaning(&error) {
                 Meaning::Refused => match self.same(path, &key, content).await? {
                     Some(Ok(seen)) => return Ok(Put::Done(seen)),
@@ -219,10 +267,13 @@ impl Client {
                     _ => return Ok(Put::Lost),
                 },
                 Meaning::Unsure if in_time => {}
+                _ if expected != Expected::Anything && fault::is_unknown_to(&error) => {
+                    let path = self.place.shown("");
+                    return Err(StorageError::Unconditional { path });
+                }
                 _ => return Err(self.told(path, OPERATION, &error)),
             }
-            tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2).min(Duration::from_secs(10));
+            patience.pause().await;
         }
     }
 
@@ -237,19 +288,15 @@ impl Client {
         expected: &Expected,
     ) -> Result<bool, StorageError> {
         let key = self.key(path)?;
-        let begun = Instant::now();
+        let mut patience = Patience::of(&self.options);
         loop {
             let error = match self.put_once(&key, content, expected).await {
-                Ok(_) | Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
-                    return Ok(false);
-                }
+                Ok(_) => return Ok(false),
                 Err(error) => error,
             };
             match fault::meaning(&error) {
                 Meaning::Refused => return Ok(true),
-                Meaning::Unsure if begun.elapsed() < self.options.patience => {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
+                Meaning::Unsure if patience.lasts() => patience.pause().await,
                 _ if fault::is_unknown_to(&error) => return Ok(false),
                 _ => return Err(self.told(path, "try a conditional write of", &error)),
             }
@@ -325,23 +372,27 @@ impl Client {
         key: &Path,
         content: &[u8],
     ) -> Result<Option<Result<Seen, ()>>, StorageError> {
-        let (seen, mut stream) = match self.get(key, None, 0).await {
-            Ok(got) => got,
-            Err(error) if fault::meaning(&error) == Meaning::Absent => return Ok(None),
-            Err(error) => return Err(self.told(path, "read back the object", &error)),
-        };
+        match self.again(|| self.same_once(key, content)).await {
+            Ok(same) => Ok(Some(same)),
+            Err(error) if fault::meaning(&error) == Meaning::Absent => Ok(None),
+            Err(error) => Err(self.told(path, "read back the object", &error)),
+        }
+    }
+
+    async fn same_once(&self, key: &Path, content: &[u8]) -> Result<Result<Seen, ()>, Error> {
+        let (seen, mut stream) = self.get(key, None, 0).await?;
         let mut rest = content;
         if u64::try_from(content.len()) != Ok(seen.size) {
-            return Ok(Some(Err(())));
+            return Ok(Err(()));
         }
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|error| self.told(path, "read back the object", &error))?;
+            let chunk = chunk?;
             match rest.split_at_checked(chunk.len()) {
                 Some((head, tail)) if head == chunk.as_ref() => rest = tail,
-                _ => return Ok(Some(Err(()))),
+                _ => return Ok(Err(())),
             }
         }
-        Ok(Some(if rest.is_empty() { Ok(seen) } else { Err(()) }))
+        Ok(if rest.is_empty() { Ok(seen) } else { Err(()) })
     }
 
     /// Takes objects away, many with one request where the store can; one that is already gone is no error.
@@ -353,22 +404,28 @@ impl Client {
             .iter()
             .map(|path| self.key(path))
             .collect::<Result<_, _>>()?;
-        if let ([path], [key]) = (paths, keys.as_slice()) {
-            return match self.store.delete(key).await {
-                Err(error) if fault::meaning(&error) != Meaning::Absent => {
-                    Err(self.told(path, "remove the object", &error))
-                }
-                _ => Ok(()),
-            };
-        }
+        let operation = match keys.len() {
+            0 | 1 => "remove the object",
+            _ => "remove the object or others",
+        };
         let first = paths.first().map_or("", String::as_str);
-        let keys = stream::iter(keys.into_iter().map(Ok)).boxed();
-        let mut gone = self.store.delete_stream(keys);
+        let gone = self.again(|| self.delete_once(&keys)).await;
+        gone.map_err(|error| self.told(first, operation, &error))
+    }
+
+    async fn delete_once(&self, keys: &[Path]) -> Result<(), Error> {
+        let mut gone = match keys {
+            [key] => stream::once(self.store.delete(key))
+                .map_ok(|()| key.clone())
+                .boxed(),
+            keys => {
+                let keys: Vec<Result<Path, Error>> = keys.iter().cloned().map(Ok).collect();
+                self.store.delete_stream(stream::iter(keys).boxed())
+            }
+        };
         while let Some(one) = gone.next().await {
             match one {
-                Err(error) if fault::meaning(&error) != Meaning::Absent => {
-                    return Err(self.told(first, "remove the object or others", &error));
-                }
+                Err(error) if fault::meaning(&error) != Meaning::Absent => return Err(error),
                 _ => {}
             }
         }

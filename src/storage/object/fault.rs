@@ -57,6 +57,12 @@ pub fn meaning(error: &Error) -> Meaning {
 
 /// Whether the store says that it does not know such a request.
 pub fn is_unknown_to(error: &Error) -> bool {
+    if matches!(
+        error,
+        Error::NotImplemented { .. } | Error::NotSupported { .. }
+    ) {
+        return true;
+    }
     let innermost = innermost(error);
     status(&innermost) == Some(501) || code(&innermost).as_deref() == Some("NotImplemented")
 }

@@ -84,7 +84,7 @@ impl Client {
     }
 
     async fn page(&self, prefix: &str, at: &At, most: usize) -> Result<PaginatedListResult, Error> {
-        let options = PaginatedListOptions {
+        let options = || PaginatedListOptions {
             offset: at.after.clone().filter(|_| at.token.is_none()),
             delimiter: Some(Cow::Borrowed("/")),
             max_keys: Some(most),
@@ -92,7 +92,9 @@ impl Client {
             ..PaginatedListOptions::default()
         };
         let prefix = (!prefix.is_empty()).then_some(prefix);
-        self.pages().list_paginated(prefix, options).await
+        // The answer itself can break off, which the crate beneath does not ask for again.
+        let ask = || self.pages().list_paginated(prefix, options());
+        self.again(ask).await
     }
 }
 

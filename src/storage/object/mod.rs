@@ -179,6 +179,16 @@ impl Storage for ObjectStorage {
         Ok(self.find(path)?.map(|seen| seen.stat()))
     }
 
+    fn look_again(&self, path: &str) -> Result<Option<Stat>, StorageError> {
+        let found = self.engine.block_on(self.client.head(path))?;
+        let mut view = self.view();
+        match &found {
+            Some(seen) => view.put(path, seen.clone()),
+            None => view.remove(path),
+        }
+        Ok(found.map(|seen| seen.stat()))
+    }
+
     fn open(&self, path: &str, links: Links) -> Result<(OpenFile, Stat), StorageError> {
         let absent = || self.absent(path, "open the file");
         let seen = self.find(path)?.ok_or_else(absent)?;

@@ -189,6 +189,10 @@ impl ObjectStorage {
                 let done = self.write(path, &content).await;
                 done.inspect(|path| note(contents, path.as_deref(), content))
             }
+            Change::Replace { path, content } => match self.write(path.clone(), &content).await {
+                Err(StorageError::LostRace { .. }) => self.leave(&path).await,
+                done => done,
+            },
             Change::Link { from, path } => {
                 let content = {
                     let contents = contents.lock().unwrap_or_else(PoisonError::into_inner);
@@ -235,14 +239,16 @@ impl ObjectStorage {
                 view.keep_fresh(&path, content);
                 Ok(Some(path))
             }
-            // What stands there is left as it is.
-            Put::Lost => {
-                if let Some(seen) = self.client.head(&path).await? {
-                    self.view().put(&path, seen);
-                }
-                Ok(None)
-            }
+            Put::Lost => self.leave(&path).await,
         }
+    }
+
+    /// What somebody else put there is left as it is, and seen.
+    async fn leave(&self, path: &str) -> Result<Option<String>, StorageError> {
+        if let Some(seen) = self.client.head(path).await? {
+            self.view().put(path, seen);
+        }
+        Ok(None)
     }
 
     async fn write(
