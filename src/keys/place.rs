@@ -153,10 +153,11 @@ fn url(scheme: &str, default_port: &str, rest: &str) -> Result<ChannelPlace, Str
         port if port.parse::<u16>().is_ok() => format!(":{port}"),
         _ => return Err("its port is no number from 1 to 65535".to_owned()),
     };
-    Ok(ChannelPlace(format!(
-        "{scheme}://{host}{port}{}",
-        normal_path(path)?
-    )))
+    let mut path = normal_path(path)?;
+    if scheme.starts_with("http") {
+        path = without_token(path);
+    }
+    Ok(ChannelPlace(format!("{scheme}://{host}{port}{path}")))
 }
 
 fn host_and_port(server: &str) -> Result<(String, &str), String> {
@@ -178,15 +179,20 @@ fn host_and_port(server: &str) -> Result<(String, &str), String> {
     }
 }
 
-/// A path of plain segments without a final slash, and without conda's token (`/t/TOKEN`).
+/// A server's path without conda's token (`/t/TOKEN`). In a bucket, that is a folder like others.
+fn without_token(path: String) -> String {
+    match path.strip_prefix("/t/").map(|rest| rest.split_once('/')) {
+        Some(Some((_, rest))) => format!("/{rest}"),
+        Some(None) => String::new(),
+        None => path,
+    }
+}
+
+/// A path of plain segments without a final slash.
 fn normal_path(path: &str) -> Result<String, String> {
     let path = path.trim_matches('/');
     let segments = path.split('/').filter(|_| !path.is_empty());
     let segments: Vec<String> = segments.map(normal_segment).collect::<Result<_, _>>()?;
-    let segments = match segments.as_slice() {
-        [first, _, rest @ ..] if first == "t" => rest,
-        all => all,
-    };
     Ok(segments
         .iter()
         .fold(String::new(), |path, segment| path + "/" + segment))
@@ -260,6 +266,7 @@ mod tests {
             ),
             ("http://example.org:443/a", &["http://example.org:443/a"]),
             ("s3://bucket/a/b", &["S3://bucket/a/b/"]),
+            ("s3://bucket/t/a/b", &["s3://bucket//t/a/b"]),
             ("http://[::1]:7423/a", &["http://[0:0::1]:7423/a/"]),
             ("https://h/a%20b/%C3%A4~", &["https://h/a%20b/%c3%a4%7e"]),
         ] {
