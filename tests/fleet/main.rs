@@ -2,11 +2,11 @@
 //! binary: killed at random and started again, while the database crashes and the store misbehaves; and that what is
 //! published is, byte by byte, what one run publishes of a folder.
 //!
-//! `SIGINDEX_FLEET` sets how many packages lie in the folder (600 unless it says otherwise) and, a tenth of them, in
-//! object storage; `SIGINDEX_SEED` what chance decides.
+//! `SIGINDEX_FLEET` sets how many packages lie in the folder (600 unless it says otherwise), `SIGINDEX_FLEET_OBJECTS` how
+//! many in object storage (60), `SIGINDEX_SEED` what chance decides.
 //! The long form:
 //!
-//!     SIGINDEX_FLEET=20000 cargo test --release --all-features --test fleet -- --nocapture
+//!     SIGINDEX_FLEET=20000 SIGINDEX_FLEET_OBJECTS=2000 cargo test --all-features --test fleet -- --nocapture
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
