@@ -212,10 +212,13 @@ fn standing(
     tools: &Tools<'_>,
 ) -> Result<Option<Outcome>, Error> {
     let path = name.to_owned() + sidecar::SUFFIX;
-    if !sidecar::is_there(storage, &path) {
-        return Ok(None);
-    }
-    let why = match sidecar::read(storage, &path) {
+    let read = match storage.stat(&path) {
+        Ok(None) => return Ok(None),
+        Ok(Some(_)) => sidecar::read(storage, &path),
+        // A dangling link is there, too: nothing is put in its place unasked.
+        Err(error) => Err(error.to_string()),
+    };
+    let why = match read {
         Err(why) => why,
         Ok((found, _)) => match signature::check(&found, sha256, tools.keyring, tools.min_bits) {
             Check::Valid { fingerprint, .. } => {
