@@ -50,10 +50,10 @@ pub struct Unread {
 /// What there is for a worker to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// These packages, which nobody else reads. Never none.
-    Packages(Vec<PackageName>),
-    /// Nothing at the moment: others have the rest in their hands, and may die.
+    /// These packages, which nobody else reads, each as whoever put it up saw it. Never none.
+    Packages(Vec<Unread>),
+    /// Nothing at the moment: others have what is left of these subdirs in their hands, and may die.
     Wait,
-    /// Nothing any more: all that was put up is finished.
+    /// Nothing any more: all that was put up of these subdirs is finished.
     Over,
 }

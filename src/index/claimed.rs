@@ -80,9 +80,9 @@ impl Run<'_> {
                     std::thread::sleep(wait);
                     wait = wait.saturating_mul(2).min(WAITS[1]);
                 }
-                Claimed::Packages(names) => {
+                Claimed::Packages(claimed) => {
                     let started = Instant::now();
-                    self.read_named(&names, collector)?;
+                    self.read_claim(&claimed, collector)?;
                     appetite.took(started.elapsed());
                     wait = WAITS[0];
                 }
@@ -99,24 +99,24 @@ impl Run<'_> {
     }
 
     /// Reads packages that were claimed, and finishes those of which nothing is remembered.
-    fn read_named(
-        &self,
-        names: &[PackageName],
-        collector: &mut Collector<'_>,
-    ) -> Result<(), Error> {
-        let files = names.iter().map(|name| self.file(name));
+    fn read_claim(&self, claimed: &[Unread], collector: &mut Collector<'_>) -> Result<(), Error> {
+        let files = claimed.iter().map(|one| self.file(&one.package));
         let files: Vec<(usize, PackageFile)> = files.collect::<Result<_, _>>()?;
-        let jobs: Vec<Job<'_>> = files
-            .iter()
-            .map(|(shelf, file)| self.job(*shelf, file))
-            .collect();
+        let (mut jobs, mut ended) = (Vec::new(), Vec::new());
+        for ((shelf, file), one) in files.iter().zip(claimed) {
+            match self.job(*shelf, file, &one.stat) {
+                Some(job) => jobs.push(job),
+                // Gone since somebody found it.
+                None => ended.push(one.package.clone()),
+            }
+        }
         let before = collector.examined().len();
         self.read_all(jobs, collector)?;
         let read = collector.examined().iter().skip(before);
         let forgotten = read.filter(|one| one.known.is_none());
-        let refused: Vec<PackageName> = forgotten.map(|one| name_of(&one.file)).collect();
+        ended.extend(forgotten.map(|one| name_of(&one.file)));
         match collector.claims() {
-            Some(claims) if !refused.is_empty() => Ok(claims.finish(&refused)?),
+            Some(claims) if !ended.is_empty() => Ok(claims.finish(&ended)?),
             _ => Ok(()),
         }
     }

@@ -153,13 +153,21 @@ fn write_signatures(
 
 /// Only what is read back counts as written: somebody else may have put a signature there meanwhile.
 fn read_back(one: &mut Examined, hand: Hand<'_>, target: &dyn Storage) {
-    let (Ok(Standing::Signed { signature, .. }), Some(known)) = (&one.standing, one.known.as_mut())
+    let (
+        Ok(Standing::Signed {
+            signature,
+            replaces,
+        }),
+        Some(known),
+    ) = (&one.standing, one.known.as_mut())
     else {
         return;
     };
+    let own = hand.key.fingerprint();
     let vouched = |found: &Signature| match found == signature {
-        true => Some(hand.key.fingerprint()),
-        false => (hand.vouch)(found, &known.facts.sha256),
+        true => Some(own),
+        // What was to be replaced is not what stands there in the end.
+        false => (hand.vouch)(found, &known.facts.sha256).filter(|by| !replaces || *by == own),
     };
     let checked = |(found, stat): (Signature, Stat)| {
         let fingerprint = vouched(&found)?;

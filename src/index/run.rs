@@ -107,15 +107,22 @@ impl Run<'_> {
         (settled, jobs)
     }
 
-    /// A package that has to be read though this run did not find that itself.
-    pub(super) fn job<'f>(&self, shelf: usize, file: &'f PackageFile) -> Job<'f> {
+    /// A package that has to be read though this run did not find that itself; `None` where it is gone.
+    pub(super) fn job<'f>(
+        &self,
+        shelf: usize,
+        file: &'f PackageFile,
+        found: &Stat,
+    ) -> Option<Job<'f>> {
         let (source, path) = (self.examiner.places.source, file.path());
-        let stat = source.stat(&path).ok().flatten();
-        // Whoever found it may have listed the channel later than this run.
-        let stat = stat.or_else(|| source.look_again(&path).ok().flatten());
+        let stat = match source.stat(&path) {
+            Ok(Some(stat)) if stat == *found => Ok(Some(stat)),
+            // Whoever found it may have looked at the channel later than this run.
+            _ => source.look_again(&path),
+        };
         // Where it can't be looked at, it can't be opened, which says why.
-        let stat = stat.unwrap_or_default();
-        Job { shelf, file, stat }
+        let stat = stat.unwrap_or_else(|_| Some(Stat::default()))?;
+        Some(Job { shelf, file, stat })
     }
 
     /// Reads the packages on all threads, the largest first, and makes what they find lasting on this one.

@@ -196,7 +196,7 @@ pub enum Change {
         content: Arc<Vec<u8>>,
     },
     /// Puts a file in the place of one that was seen; in object storage, where another run put something there since,
-    /// that is left as it is, without an error.
+    /// that is left as it is, without an error, as far as the store knows conditions.
     Replace {
         /// Where.
         path: String,

@@ -8,6 +8,8 @@ use proptest::test_runner::{Config, TestRunner};
 use sigindex::cache::postgres::{self, PostgresCache};
 use sigindex::cache::{Cache as _, Claimed, Claims as _, PackageName, Unread};
 
+use sigindex::storage::Stat;
+
 use crate::postgres::{Server, Sql};
 use crate::{SUBDIR, entry, stat};
 
@@ -25,8 +27,24 @@ fn unread(name: &str, size: u64) -> Unread {
     }
 }
 
+/// Packages that were claimed, whatever they looked like to whoever put them up.
 fn packages(names: &[&str]) -> Claimed {
-    Claimed::Packages(names.iter().map(|name| package(name)).collect())
+    Claimed::Packages(names.iter().map(|name| unseen(package(name))).collect())
+}
+
+fn unseen(package: PackageName) -> Unread {
+    let stat = Stat::default();
+    Unread { package, stat }
+}
+
+/// Claims some, and looks at their names.
+fn claim(cache: &mut PostgresCache, subdirs: &[&str], most: usize) -> Claimed {
+    match cache.claim(subdirs, most).unwrap() {
+        Claimed::Packages(all) => {
+            Claimed::Packages(all.into_iter().map(|one| unseen(one.package)).collect())
+        }
+        claimed => claimed,
+    }
 }
 
 /// What happens when a worker's time is over and another one looks.
@@ -59,7 +77,7 @@ fn what_is_put_up_is_taken_once_the_largest_first() {
 
 fn taking(url: &str) {
     let [mut one, mut two] = [open(url, "taking"), open(url, "taking")];
-    assert_eq!(one.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
+    assert_eq!(claim(&mut one, &[SUBDIR], 5), Claimed::Over);
     let all = [
         unread("a", 1),
         unread("b", 3),
@@ -68,18 +86,18 @@ fn taking(url: &str) {
     ];
     one.offer(&all).unwrap();
     two.offer(&all).unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 0).unwrap(), Claimed::Wait);
-    assert_eq!(one.claim(&[SUBDIR], 2).unwrap(), packages(&["b", "c"]));
-    assert_eq!(two.claim(&[SUBDIR], 2).unwrap(), packages(&["a"]));
-    assert_eq!(two.claim(&[SUBDIR], 2).unwrap(), Claimed::Wait);
+    assert_eq!(claim(&mut one, &[SUBDIR], 0), Claimed::Wait);
+    assert_eq!(claim(&mut one, &[SUBDIR], 2), packages(&["b", "c"]));
+    assert_eq!(claim(&mut two, &[SUBDIR], 2), packages(&["a"]));
+    assert_eq!(claim(&mut two, &[SUBDIR], 2), Claimed::Wait);
     // What is up stays in whosever hands.
     two.offer(&all).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 2).unwrap(), Claimed::Wait);
+    assert_eq!(claim(&mut two, &[SUBDIR], 2), Claimed::Wait);
     // Who ends leaves the rest to others at once.
     drop(one);
-    assert_eq!(two.claim(&[SUBDIR], 1).unwrap(), packages(&["b"]));
+    assert_eq!(claim(&mut two, &[SUBDIR], 1), packages(&["b"]));
     let mut elsewhere = open(url, "another channel");
-    assert_eq!(elsewhere.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
+    assert_eq!(claim(&mut elsewhere, &[SUBDIR], 5), Claimed::Over);
 }
 
 /// Packages of subdirs that a worker does not look at are neither its own nor waited for.
@@ -88,44 +106,44 @@ fn other_subdirs(url: &str) {
     let mut elsewhere = unread("b", 2);
     elsewhere.package.subdir = "osx-64".to_owned();
     one.offer(&[unread("a", 1), elsewhere.clone()]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), packages(&["a"]));
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), packages(&["a"]));
     two.store(&[entry("a", 1, true)], &[]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
-    let others = Claimed::Packages(vec![elsewhere.package]);
-    assert_eq!(one.claim(&[SUBDIR, "osx-64"], 5).unwrap(), others);
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
-    assert_eq!(two.claim(&["osx-64"], 5).unwrap(), Claimed::Wait);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Over);
+    let others = Claimed::Packages(vec![unseen(elsewhere.package)]);
+    assert_eq!(claim(&mut one, &[SUBDIR, "osx-64"], 5), others);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Over);
+    assert_eq!(claim(&mut two, &["osx-64"], 5), Claimed::Wait);
 }
 
 fn finishing(url: &str) {
     let [mut one, mut two] = [open(url, "finishing"), open(url, "finishing")];
     let all = [unread("a", 1), unread("b", 2)];
     one.offer(&all).unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 5).unwrap(), packages(&["b", "a"]));
+    assert_eq!(claim(&mut one, &[SUBDIR], 5), packages(&["b", "a"]));
     one.store(&[entry("a", 1, true)], &[]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Wait);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Wait);
     // Not two's to finish.
     two.finish(&[package("b")]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Wait);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Wait);
     one.finish(&[package("b")]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Over);
     // Neither could know.
     two.offer(&all).unwrap();
     one.offer(&all).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Over);
     // Who comes later, knows, and puts it up nevertheless wants it read again.
     two = open(url, "finishing");
     two.offer(&all[..1]).unwrap();
     // A run that takes no part finishes what nobody holds, where it is just that file.
     let mut index = open(url, "finishing");
     index.store(&[entry("a", 1, true)], &[]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Over);
     two = open(url, "finishing");
     two.offer(&all[..1]).unwrap();
     index.store(&[entry("a", 7, true)], &[]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), packages(&["a"]));
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), packages(&["a"]));
     index.store(&[entry("a", 1, true)], &[]).unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 5).unwrap(), Claimed::Wait);
+    assert_eq!(claim(&mut one, &[SUBDIR], 5), Claimed::Wait);
 }
 
 /// Where the file changes, it is another offer.
@@ -133,28 +151,28 @@ fn another_file(url: &str) {
     let [mut one, mut two] = [open(url, "another file"), open(url, "another file")];
     one.offer(&[unread("a", 1)]).unwrap();
     two.offer(&[unread("a", 2)]).unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 5).unwrap(), packages(&["a"]));
+    assert_eq!(claim(&mut one, &[SUBDIR], 5), packages(&["a"]));
     // It held 2, and 3 is seen meanwhile.
     two.offer(&[unread("a", 3)]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Wait);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Wait);
     one.store(&[entry("a", 2, true)], &[]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), packages(&["a"]));
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), packages(&["a"]));
     // Found changed by whoever has it: what was read counts.
     two.store(&[entry("a", 4, true)], &[]).unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
+    assert_eq!(claim(&mut one, &[SUBDIR], 5), Claimed::Over);
     one.offer(&[unread("a", 4)]).unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
+    assert_eq!(claim(&mut one, &[SUBDIR], 5), Claimed::Over);
     one.offer(&[unread("a", 5)]).unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 5).unwrap(), packages(&["a"]));
+    assert_eq!(claim(&mut one, &[SUBDIR], 5), packages(&["a"]));
     // Seen by another, and read by the one who has it.
     two.offer(&[unread("a", 6)]).unwrap();
     one.store(&[entry("a", 6, true)], &[]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Over);
     one.offer(&[unread("b", 1)]).unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 5).unwrap(), packages(&["b"]));
+    assert_eq!(claim(&mut one, &[SUBDIR], 5), packages(&["b"]));
     two.offer(&[unread("b", 2)]).unwrap();
     one.finish(&[package("b")]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), packages(&["b"]));
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), packages(&["b"]));
 }
 
 /// A worker that was paused, taken for dead, and comes back.
@@ -162,21 +180,21 @@ fn back_from_the_dead(url: &str, sql: &Sql) {
     let [mut one, mut two] = [open(url, "dead"), open(url, "dead")];
     one.offer(&[unread("a", 3), unread("b", 2), unread("c", 1)])
         .unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 2).unwrap(), packages(&["a", "b"]));
+    assert_eq!(claim(&mut one, &[SUBDIR], 2), packages(&["a", "b"]));
     lapse(sql, "dead");
-    assert_eq!(two.claim(&[SUBDIR], 1).unwrap(), packages(&["a"]));
+    assert_eq!(claim(&mut two, &[SUBDIR], 1), packages(&["a"]));
     // It does not know yet. Neither does it end what another one has, nor take what it lost for its own.
     one.finish(&[package("a"), package("b")]).unwrap();
     one.store(&[entry("b", 2, true)], &[]).unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 5).unwrap(), packages(&["c"]));
-    assert_eq!(one.claim(&[SUBDIR], 5).unwrap(), Claimed::Wait);
+    assert_eq!(claim(&mut one, &[SUBDIR], 5), packages(&["c"]));
+    assert_eq!(claim(&mut one, &[SUBDIR], 5), Claimed::Wait);
     one.store(&[entry("a", 3, false)], &[]).unwrap();
     two.store(&[entry("a", 3, true), entry("c", 1, true)], &[])
         .unwrap();
     // One's again, under its new name.
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Wait);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Wait);
     one.store(&[entry("c", 1, true)], &[]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 5).unwrap(), Claimed::Over);
+    assert_eq!(claim(&mut two, &[SUBDIR], 5), Claimed::Over);
     let known = two.load(SUBDIR).unwrap();
     assert_eq!(known["a"], entry("a", 3, true).known);
     assert_eq!(known.len(), 3);
@@ -186,19 +204,19 @@ fn back_from_the_dead(url: &str, sql: &Sql) {
 fn an_older_file(url: &str, sql: &Sql) {
     let [mut one, mut two] = [open(url, "older"), open(url, "older")];
     one.offer(&[unread("a", 1), unread("b", 1)]).unwrap();
-    assert_eq!(one.claim(&[SUBDIR], 2).unwrap(), packages(&["a", "b"]));
+    assert_eq!(claim(&mut one, &[SUBDIR], 2), packages(&["a", "b"]));
     lapse(sql, "older");
     two.offer(&[unread("a", 2), unread("b", 2)]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 1).unwrap(), packages(&["a"]));
+    assert_eq!(claim(&mut two, &[SUBDIR], 1), packages(&["a"]));
     two.store(&[entry("a", 2, true)], &[]).unwrap();
-    assert_eq!(two.claim(&[SUBDIR], 1).unwrap(), packages(&["b"]));
+    assert_eq!(claim(&mut two, &[SUBDIR], 1), packages(&["b"]));
     // One is finished and one is in two's hands, both as other files.
     one.store(&[entry("a", 1, true), entry("b", 1, true)], &[])
         .unwrap();
     let known = two.load(SUBDIR).unwrap();
     assert_eq!(known["a"].stat, stat(2));
     assert!(!known.contains_key("b"));
-    assert_eq!(one.claim(&[SUBDIR], 1).unwrap(), Claimed::Wait);
+    assert_eq!(claim(&mut one, &[SUBDIR], 1), Claimed::Wait);
     // Once it looked again, it knows what it does.
     one.load(SUBDIR).unwrap();
     one.store(&[entry("a", 1, true)], &[]).unwrap();
@@ -286,7 +304,8 @@ impl World<'_> {
             return claimed == Claimed::Wait;
         };
         assert!(!packages.is_empty() && packages.len() <= most);
-        for PackageName { name, .. } in packages {
+        for Unread { package, .. } in packages {
+            let name = package.name;
             let holder = self
                 .workers
                 .iter()

@@ -105,10 +105,10 @@ fn a_worker_needs_no_more_than_the_docs_say() {
         package: package.clone(),
         stat: stat(1),
     };
-    cache.offer(&[unread]).unwrap();
+    cache.offer(std::slice::from_ref(&unread)).unwrap();
     assert_eq!(
         cache.claim(&[SUBDIR], 5).unwrap(),
-        Claimed::Packages(vec![package.clone()])
+        Claimed::Packages(vec![unread])
     );
     cache.finish(&[package]).unwrap();
     cache.store(&[entry("a", 1, true)], &[]).unwrap();

@@ -44,7 +44,7 @@ fn work(cache: &mut PostgresCache, packages: usize, read: impl Fn(&str)) {
     loop {
         match cache.claim(&[SUBDIR], 7).unwrap() {
             Claimed::Packages(packages) => {
-                let entries = packages.iter().map(|package| {
+                let entries = packages.iter().map(|Unread { package, .. }| {
                     read(&package.name);
                     let size = package.name.trim_start_matches('p').parse().unwrap();
                     entry(&package.name, size, true)

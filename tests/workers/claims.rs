@@ -21,7 +21,7 @@ use sigindex::progress::{Display, Progress};
 use sigindex::repodata::{Formats, Pins};
 use sigindex::report::Scanned;
 use sigindex::signature::local_signer;
-use sigindex::storage::LocalStorage;
+use sigindex::storage::{LocalStorage, Stat};
 
 use crate::scene::Scene;
 use crate::scene_of_many;
@@ -145,12 +145,16 @@ impl Claims for Seat<'_> {
             .claims
             .iter()
             .filter(|(name, state)| **state == State::Free && is_of(name));
-        let names: Vec<PackageName> = free
-            .map(|(name, _)| name.clone())
+        let names: Vec<Unread> = free
+            .map(|(name, _)| Unread {
+                package: name.clone(),
+                stat: Stat::default(),
+            })
             .take(most.min(5))
             .collect();
-        for name in &names {
-            table.claims.insert(name.clone(), State::Held(self.id));
+        for one in &names {
+            let held = State::Held(self.id);
+            table.claims.insert(one.package.clone(), held);
         }
         let is_held = |state: &State| matches!(state, State::Held(_));
         match names.is_empty() {
@@ -344,6 +348,21 @@ fn a_package_that_came_later_is_read_by_whoever_claims_it() {
     let mut seat = seat(&table, 0, Death::Never);
     seat.then = Some(&other);
     assert_eq!(worker(&scene, seat).unwrap().counts.signed, 4);
+}
+
+#[test]
+fn a_package_that_is_gone_is_finished_and_nothing_to_refuse() {
+    let scene = Scene::of_three();
+    let table = Mutex::new(Table::default());
+    let name = PackageName {
+        subdir: "linux-64".to_owned(),
+        name: "gone-1.0-0.conda".to_owned(),
+    };
+    let free = (name.clone(), State::Free);
+    table.lock().unwrap().claims.extend([free]);
+    let report = worker(&scene, seat(&table, 0, Death::Never)).unwrap();
+    assert_eq!((report.counts.opened, report.counts.refused), (3, 0));
+    assert_eq!(table.lock().unwrap().refused, [name]);
 }
 
 #[test]

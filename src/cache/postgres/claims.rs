@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::failure::Failure;
-use super::rows::{Columns, packed};
+use super::rows::{Columns, packed, unpacked};
 use super::server::{Access, Session, Values};
 use super::{PostgresCache, lease, slices};
 use crate::cache::{CacheError, Claimed, Claims, PackageName, Unread};
@@ -53,10 +53,10 @@ const CLAIM: &str = "WITH free AS (SELECT ctid AS row FROM sigindex.claim
         ORDER BY size DESC, subdir, name LIMIT $2 FOR UPDATE SKIP LOCKED)
     UPDATE sigindex.claim SET worker = $3::text::uuid, ticket = $4 FROM free
     WHERE claim.ctid = free.row
-    RETURNING claim.subdir, claim.name, claim.size";
+    RETURNING claim.subdir, claim.name, claim.size, claim.stat";
 
 /// What was taken with a ticket before, by a commit that nobody heard of.
-const TAKEN: &str = "SELECT subdir, name, size FROM sigindex.claim
+const TAKEN: &str = "SELECT subdir, name, size, stat FROM sigindex.claim
     WHERE channel = $1 AND worker = $2::text::uuid AND ticket = $3 AND finished IS NULL";
 
 /// What is not finished is free or in somebody's hands.
@@ -205,12 +205,12 @@ impl Claims for PostgresCache {
             let mut packages = Vec::with_capacity(taken.len());
             for row in taken {
                 let (subdir, name) = (row.try_get(0)?, row.try_get(1)?);
-                packages.push((
-                    Reverse(row.try_get::<_, i64>(2)?),
-                    PackageName { subdir, name },
-                ));
+                // A stat that nobody can read is that of no file.
+                let stat = unpacked(row.try_get(3)?).unwrap_or_default();
+                let package = PackageName { subdir, name };
+                packages.push((Reverse(row.try_get::<_, i64>(2)?), Unread { package, stat }));
             }
-            packages.sort();
+            packages.sort_by(|a, b| (a.0, &a.1.package).cmp(&(b.0, &b.1.package)));
             let packages = packages.into_iter().map(|(_, package)| package).collect();
             Ok((worker, Claimed::Packages(packages)))
         })?;

@@ -200,7 +200,7 @@ pub(super) fn packed(stat: &Stat) -> [u8; 32] {
     bytes
 }
 
-fn unpacked(bytes: &[u8]) -> Option<Stat> {
+pub(super) fn unpacked(bytes: &[u8]) -> Option<Stat> {
     let (parts, rest) = bytes.as_chunks::<8>();
     let [size, mtime, inode, ctime] = parts else {
         return None;

@@ -2,7 +2,6 @@
 //! or not at all, however often it has to be sent; must not know what was seen before.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
@@ -17,6 +16,7 @@ use object_store::{
 use super::ObjectOptions;
 use super::connect::{Reached, reach};
 use super::fault::{self, Meaning};
+use super::patience::Patience;
 use super::place::{Place, Scheme};
 use super::view::Seen;
 use crate::storage::StorageError;
@@ -62,32 +62,6 @@ pub struct Client {
     store: Arc<dyn ObjectStore>,
     large: Arc<dyn ObjectStore>,
     pages: Arc<dyn PaginatedListStore>,
-}
-
-/// How long a request is tried again.
-struct Patience {
-    begun: Instant,
-    most: Duration,
-    pause: Duration,
-}
-
-impl Patience {
-    fn of(options: &ObjectOptions) -> Patience {
-        Patience {
-            begun: Instant::now(),
-            most: options.patience,
-            pause: Duration::from_millis(100),
-        }
-    }
-
-    fn lasts(&self) -> bool {
-        self.begun.elapsed() < self.most
-    }
-
-    async fn pause(&mut self) {
-        tokio::time::sleep(self.pause).await;
-        self.pause = self.pause.saturating_mul(2).min(Duration::from_secs(10));
-    }
 }
 
 /// A content, shared with whoever made it.
@@ -216,15 +190,7 @@ impl Client {
         &self,
         ask: impl Fn() -> F,
     ) -> Result<T, Error> {
-        let mut patience = Patience::of(&self.options);
-        loop {
-            match ask().await {
-                Err(error) if fault::meaning(&error) == Meaning::Unsure && patience.lasts() => {
-                    patience.pause().await;
-                }
-                done => return done,
-            }
-        }
+        Patience::up_to(self.options.patience).again(ask).await
     }
 
     /// Writes an object under a condition. Where an answer got lost, what stands there tells whether it was done.
@@ -252,7 +218,7 @@ impl Client {
             Some(expected) => expected,
             None => return Ok(Put::Lost),
         };
-        let mut patience = Patience::of(&self.options);
+        let mut patience = Patience::up_to(self.options.patience);
         loop {
             let error = match self.put_once(&key, content, &expected).await {
                 Ok(seen) => return Ok(Put::Done(seen)),
@@ -288,7 +254,7 @@ impl Client {
         expected: &Expected,
     ) -> Result<bool, StorageError> {
         let key = self.key(path)?;
-        let mut patience = Patience::of(&self.options);
+        let mut patience = Patience::up_to(self.options.patience);
         loop {
             let error = match self.put_once(&key, content, expected).await {
                 Ok(_) => return Ok(false),
@@ -409,7 +375,10 @@ impl Client {
             _ => "remove the object or others",
         };
         let first = paths.first().map_or("", String::as_str);
-        let gone = self.again(|| self.delete_once(&keys)).await;
+        // No condition protects what stands there by the time, and so it is not tried for longer than a lease lasts
+        // that nobody renews.
+        let patience = Patience::up_to(self.options.patience.min(self.options.lease / 4));
+        let gone = patience.again(|| self.delete_once(&keys)).await;
         gone.map_err(|error| self.told(first, operation, &error))
     }
 

@@ -10,6 +10,7 @@ mod engine;
 mod fault;
 mod lease;
 mod listing;
+mod patience;
 mod place;
 mod profile;
 mod reading;

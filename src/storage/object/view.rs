@@ -102,10 +102,10 @@ impl View {
         if let Some(listed) = self.listed.get(folder) {
             return match (listed.objects.get(name), self.asked.get(path)) {
                 (Some(seen), _) if seen.etag.is_some() => Known::Object(seen.clone()),
-                // Some stores name contents only when they are asked for one by one.
+                // Some stores name contents only when they are asked for one by one, or not at all.
                 (Some(_), Some(Some(seen))) => Known::Object(seen.clone()),
-                (Some(_), Some(None)) | (None, _) => Known::Absent,
-                (Some(_), None) => Known::Unknown,
+                (Some(_), _) => Known::Unknown,
+                (None, _) => Known::Absent,
             };
         }
         match self.asked.get(path) {
@@ -179,7 +179,18 @@ impl View {
             Known::Object(before) => Some(before),
             Known::Absent => None,
             Known::Unknown => {
-                self.asked.insert(path.to_owned(), seen.clone());
+                let (folder, name) = split(path);
+                match (self.listed.get_mut(folder), &seen) {
+                    (Some(listed), Some(found)) if found.etag.is_some() => {
+                        listed.objects.insert(name.to_owned(), found.clone());
+                    }
+                    (Some(listed), None) => {
+                        listed.objects.remove(name);
+                    }
+                    _ => {
+                        self.asked.insert(path.to_owned(), seen.clone());
+                    }
+                }
                 seen
             }
         }
