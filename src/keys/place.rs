@@ -34,7 +34,7 @@ impl ChannelPlace {
             "file" => file_url(rest).and_then(|path| folder(&path)),
             "http" => url("http", "80", rest),
             "https" => url("https", "443", rest),
-            scheme if is_object_url(text) => url(scheme, "", rest),
+            scheme if is_object_url(text) => in_bucket(scheme, rest),
             _ => {
                 Err("a channel is a folder, or a URL of http, https, s3, gs, az or file".to_owned())
             }
@@ -153,11 +153,25 @@ fn url(scheme: &str, default_port: &str, rest: &str) -> Result<ChannelPlace, Str
         port if port.parse::<u16>().is_ok() => format!(":{port}"),
         _ => return Err("its port is no number from 1 to 65535".to_owned()),
     };
-    let mut path = normal_path(path)?;
-    if scheme.starts_with("http") {
-        path = without_token(path);
+    let path = without_token(normal_path(path)?);
+    if without_token(path.clone()) != path {
+        return Err("what follows conda's token (/t/TOKEN) looks like another one".to_owned());
     }
     Ok(ChannelPlace(format!("{scheme}://{host}{port}{path}")))
+}
+
+/// A place in object storage: what follows the bucket is a name like any other, and nothing in it is escaped.
+fn in_bucket(scheme: &str, rest: &str) -> Result<ChannelPlace, String> {
+    let rest = rest.trim_end_matches('/');
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() || bucket.contains(['@', ':']) || rest.contains(['?', '#']) {
+        return Err("it is not written as a bucket and a prefix, s3://BUCKET/PREFIX".to_owned());
+    }
+    let is_odd = |part: &str| matches!(part, "" | "." | "..");
+    if (!prefix.is_empty() && prefix.split('/').any(is_odd)) || rest.contains(char::is_control) {
+        return Err("its prefix has empty parts, `.`, `..` or control characters".to_owned());
+    }
+    Ok(ChannelPlace(format!("{scheme}://{rest}")))
 }
 
 fn host_and_port(server: &str) -> Result<(String, &str), String> {
@@ -179,7 +193,7 @@ fn host_and_port(server: &str) -> Result<(String, &str), String> {
     }
 }
 
-/// A server's path without conda's token (`/t/TOKEN`). In a bucket, that is a folder like others.
+/// A server's path without conda's token (`/t/TOKEN`).
 fn without_token(path: String) -> String {
     match path.strip_prefix("/t/").map(|rest| rest.split_once('/')) {
         Some(Some((_, rest))) => format!("/{rest}"),
@@ -266,7 +280,8 @@ mod tests {
             ),
             ("http://example.org:443/a", &["http://example.org:443/a"]),
             ("s3://bucket/a/b", &["S3://bucket/a/b/"]),
-            ("s3://bucket/t/a/b", &["s3://bucket//t/a/b"]),
+            ("s3://bucket/t/a/b", &["s3://bucket/t/a/b"]),
+            ("gs://b/a b/%41", &["GS://b/a b/%41//"]),
             ("http://[::1]:7423/a", &["http://[0:0::1]:7423/a/"]),
             ("https://h/a%20b/%C3%A4~", &["https://h/a%20b/%c3%a4%7e"]),
         ] {
@@ -295,6 +310,12 @@ mod tests {
             "https://example.org/a%5Cb",
             "https://example.org/a\\b",
             "https://example.org/a?b",
+            "https://example.org/t/token/t/a",
+            "s3://bucket//a",
+            "s3://bucket/../a",
+            "s3://id:secret@bucket/a",
+            "az://box/a?sig=secret",
+            "s3:///a",
             "https://example.org/a#b",
             "https://example.org/a%2",
             "https://example.org/a%+1",

@@ -51,9 +51,19 @@ struct Fleet<'a> {
     cache: String,
     working: Vec<(usize, Child)>,
     started: usize,
-    killed: usize,
+    killed: u64,
     /// What those read who lived to tell.
     opened: Vec<String>,
+}
+
+impl Drop for Fleet<'_> {
+    /// Where a test fails, nobody works on.
+    fn drop(&mut self) {
+        for (_, worker) in &mut self.working {
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
 }
 
 impl Fleet<'_> {
@@ -139,6 +149,8 @@ fn storm(fleet: &mut Fleet<'_>, database: &mut Server, packages: u64) {
     let mut random = Random::new(asked("SIGINDEX_SEED", 1));
     (0..WORKERS).for_each(|_| fleet.start());
     let longest = packages.clamp(least, most);
+    // Each that is killed holds something for as long as a lease lasts.
+    let most_killed = 20 + packages / 8;
     let mut pause = || Duration::from_millis(random.below(longest));
     let (mut restarts, mut next) = (0, Instant::now());
     let mut which = Random::new(asked("SIGINDEX_SEED", 1) + 1);
@@ -147,14 +159,19 @@ fn storm(fleet: &mut Fleet<'_>, database: &mut Server, packages: u64) {
         fleet.look();
         let stored = Sql::new(database, DATABASE).number("SELECT count(*) FROM sigindex.package");
         let stored = stored.unsigned_abs();
-        if restarts < 2 && stored * 3 >= packages * (restarts + 1) {
+        while restarts < 2 && stored * 3 >= packages * (restarts + 1) {
             restarts += 1;
             database.stop([Stop::Crash, Stop::Fast][usize::from(restarts == 2)]);
             database.go();
         }
         // The first ones are left to begin with something; the last ones are let go, so that it ends.
         let workers = fleet.working.len() as u64;
-        if Instant::now() >= next && workers > 0 && stored > 0 && stored * 10 < packages * 9 {
+        if Instant::now() >= next
+            && workers > 0
+            && stored > 0
+            && stored * 10 < packages * 9
+            && fleet.killed < most_killed
+        {
             fleet.kill(usize::try_from(which.below(workers)).unwrap());
             next = Instant::now() + pause();
         }

@@ -97,7 +97,9 @@ fn versions_only_rise_whoever_publishes() {
             };
             let runs = [start(&scenes[0]), start(&scenes[1])];
             for run in runs.map(Run::of) {
-                assert!(matches!(run.status(), Some(0 | 1 | 3)), "{}", run.stderr);
+                let lost = run.stderr.contains("another run published meanwhile")
+                    || run.stderr.contains("replaced or removed while it was read");
+                assert!(run.status() == Some(0) || lost, "{}", run.stderr);
             }
             let now = version(&bucket);
             assert!(now >= last, "{now} after {last}");

@@ -175,18 +175,27 @@ fn from_file(config: &Config, lookup: Lookup<'_>) -> Result<Option<String>, Cach
         let ports = config.get_ports();
         let port = ports.get(number).or(ports.first()).unwrap_or(&5432);
         let host = match config.get_hosts().get(number) {
-            // libpq's name for whatever comes by a socket.
-            Some(Host::Unix(_)) => "localhost".to_owned(),
+            // libpq's name for a socket where sockets are by default.
+            Some(Host::Unix(path)) if path == Path::new(SOCKETS) => "localhost".to_owned(),
             _ => host,
         };
         let place = [host.as_str(), &port.to_string(), database, user];
         text.lines().find_map(|line| password_in(line, &place))
     };
-    // Each host is told the same one: it must be that of all.
-    let mut all = hosts(config).into_iter().enumerate();
-    let first = all.next().and_then(|(number, host)| of_host(number, host));
-    let is_of_all = all.all(|(number, host)| of_host(number, host) == first);
-    Ok(first.filter(|_| is_of_all))
+    let all = hosts(config).into_iter().enumerate();
+    let mut all = all.map(|(number, host)| of_host(number, host));
+    let first = all.next().flatten();
+    match all.all(|other| other == first) {
+        true => Ok(first),
+        // Each host is told the same one.
+        false => Err(CacheError::Open {
+            path: path.display().to_string(),
+            operation: "use the file of passwords",
+            cause: std::io::Error::other(
+                "it has not the same password for all hosts that the URL names; name one host",
+            ),
+        }),
+    }
 }
 
 fn private(path: &Path, found: &Metadata) -> Result<(), CacheError> {
@@ -313,10 +322,11 @@ mod tests {
         let two = "postgres://me@host,host:6543/channels";
         assert_eq!(password(&parse(two, &home).unwrap()), Some("a:b\\c:d"));
         let two = "postgres://me@host,other:5433/channels";
-        assert_eq!(
-            password(&parse(two, &home).unwrap()),
-            None,
-            "one of them has another"
-        );
+        let Err(error) = parse(two, &home) else {
+            panic!("one of them has another")
+        };
+        assert!(error.to_string().contains("the same password"), "{error}");
+        let socket = "postgres:///channels?host=/run/elsewhere&user=me";
+        assert_eq!(password(&parse(socket, &home).unwrap()), Some("no"));
     }
 }
