@@ -51,9 +51,14 @@ impl LocalStorage {
     /// # Errors
     /// As [`LocalStorage::open`], and when it can't be made.
     pub fn create(root: &Path) -> Result<LocalStorage, StorageError> {
-        std::fs::create_dir_all(root)
-            .map_err(|cause| io_error(root.display().to_string(), "make the folder", cause))?;
-        LocalStorage::open(root)
+        match std::fs::create_dir_all(root) {
+            // What stands there is opened, or says better why it can't be.
+            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
+                let path = root.display().to_string();
+                Err(io_error(path, "make the folder", cause))
+            }
+            _ => LocalStorage::open(root),
+        }
     }
 
     /// The folder, absolute and without links.
