@@ -181,12 +181,7 @@ impl Storage for ObjectStorage {
     }
 
     fn look_again(&self, path: &str) -> Result<Option<Stat>, StorageError> {
-        let found = self.engine.block_on(self.client.head(path))?;
-        let mut view = self.view();
-        match &found {
-            Some(seen) => view.put(path, seen.clone()),
-            None => view.remove(path),
-        }
+        let found = self.engine.block_on(self.see(path))?;
         Ok(found.map(|seen| seen.stat()))
     }
 

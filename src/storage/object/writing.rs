@@ -11,7 +11,7 @@ use futures_util::stream;
 use super::ObjectStorage;
 use super::client::{Expected, Put};
 use super::listing::Listed;
-use super::view::{Known, split};
+use super::view::{Known, Seen, split};
 use crate::storage::{Change, StorageError};
 
 /// Requests that are under way at once.
@@ -190,7 +190,8 @@ impl ObjectStorage {
                 done.inspect(|path| note(contents, path.as_deref(), content))
             }
             Change::Replace { path, content } => match self.write(path.clone(), &content).await {
-                Err(StorageError::LostRace { .. }) => self.leave(&path).await,
+                // What somebody else put there is left as it is, and seen.
+                Err(StorageError::LostRace { .. }) => self.see(&path).await.map(|_| None),
                 done => done,
             },
             Change::Link { from, path } => {
@@ -239,16 +240,19 @@ impl ObjectStorage {
                 view.keep_fresh(&path, content);
                 Ok(Some(path))
             }
-            Put::Lost => self.leave(&path).await,
+            Put::Lost => self.see(&path).await.map(|_| None),
         }
     }
 
-    /// What somebody else put there is left as it is, and seen.
-    async fn leave(&self, path: &str) -> Result<Option<String>, StorageError> {
-        if let Some(seen) = self.client.head(path).await? {
-            self.view().put(path, seen);
+    /// Takes into the view what an object is at this moment.
+    pub(super) async fn see(&self, path: &str) -> Result<Option<Seen>, StorageError> {
+        let found = self.client.head(path).await?;
+        let mut view = self.view();
+        match &found {
+            Some(seen) => view.put(path, seen.clone()),
+            None => view.remove(path),
         }
-        Ok(None)
+        Ok(found)
     }
 
     async fn write(
