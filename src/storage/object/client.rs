@@ -375,8 +375,8 @@ impl Client {
             _ => "remove the object or others",
         };
         let first = paths.first().map_or("", String::as_str);
-        // No condition protects what stands there by the time, and so it is not tried for longer than a lease lasts
-        // that nobody renews.
+        // No condition protects what stands there by the time: what got no answer is not asked for again for long enough
+        // that another run can have taken over. (What the store itself denies, the crate beneath asks for again.)
         let patience = Patience::up_to(self.options.patience.min(self.options.lease / 4));
         let gone = patience.again(|| self.delete_once(&keys)).await;
         gone.map_err(|error| self.told(first, operation, &error))
