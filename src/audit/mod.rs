@@ -5,6 +5,7 @@
 mod chain;
 mod digesting;
 mod finding;
+mod head;
 mod index_files;
 mod installed;
 mod listing;

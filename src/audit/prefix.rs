@@ -248,7 +248,7 @@ impl<'a> Index<'a> {
                         subdir,
                         served: None,
                     };
-                    shards.audit(&path, &bytes)
+                    shards.audit(&path, &bytes)?.listed
                 })
             }
         };

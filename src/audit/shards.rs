@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::{Context, What};
-use crate::json::{self, Json};
+use crate::json::{self, Json, Object};
 use crate::record::hex;
 use crate::repodata::shards::{self, EXTENSION, SHARDS, ShardContent, ShardIndex};
 use crate::repodata::{Published, REPODATA};
@@ -21,9 +21,15 @@ pub(super) struct Shards<'a> {
     pub served: Option<&'a Published<'a>>,
 }
 
+/// What the index of shards says of itself, and what the shards list, where no `repodata.json` does.
+pub(super) struct Sharded {
+    pub info: Object,
+    pub listed: Option<Published<'static>>,
+}
+
 impl Shards<'_> {
-    /// Holds all of them; what they list, where no `repodata.json` does.
-    pub fn audit(&self, path: &str, bytes: &[u8]) -> Option<Published<'static>> {
+    /// Holds all of them; `None` where there is no index of shards that can be read.
+    pub fn audit(&self, path: &str, bytes: &[u8]) -> Option<Sharded> {
         let findings = self.context.findings;
         let Some(index) = shards::read_index(bytes) else {
             findings.error(
@@ -33,7 +39,16 @@ impl Shards<'_> {
             );
             return None;
         };
-        if let Some(elsewhere) = served_elsewhere(&index) {
+        let listed = self.listed(path, &index);
+        Some(Sharded {
+            info: index.info,
+            listed,
+        })
+    }
+
+    fn listed(&self, path: &str, index: &ShardIndex) -> Option<Published<'static>> {
+        let findings = self.context.findings;
+        if let Some(elsewhere) = served_elsewhere(index) {
             let why = format!(
                 "the shards are served at {elsewhere}, which is not looked at; verify them there"
             );

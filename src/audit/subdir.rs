@@ -5,36 +5,36 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rayon::prelude::*;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use super::head::Head;
 use super::index_files::IndexFiles;
 use super::packages::Expected;
 use super::said::{Noted, Said};
 use super::trust::Trust;
 use super::{Context, What, shards};
 use crate::channel::SubdirName;
+use crate::json::{self, Json, Object};
 use crate::package::Format;
 use crate::record::may_name;
 use crate::repodata::run_exports::{self, RUN_EXPORTS};
+use crate::repodata::shards::SHARD_INDEX;
 use crate::repodata::{
     CURRENT_REPODATA, Published, PublishedRecord, REPODATA, REPODATA_FROM_PACKAGES, stale_files,
 };
+use crate::upstream;
 
-/// What an index says of itself.
-#[derive(Deserialize, Default)]
-struct Top {
-    #[serde(default)]
-    info: Info,
+/// What an index says beside its records.
+#[derive(Deserialize)]
+struct Top<'a> {
+    #[serde(borrow, default)]
+    info: Option<&'a RawValue>,
     #[serde(default)]
     removed: Vec<String>,
 }
 
-#[derive(Deserialize, Default)]
-struct Info {
-    #[serde(default)]
-    subdir: Option<String>,
-    #[serde(default)]
-    base_url: Option<String>,
-}
+/// The first index file of a subdir, and what it says of itself: all others have to say the same.
+type Leader = Option<(&'static str, Head)>;
 
 /// What a subdir lists.
 #[derive(Debug, Default)]
@@ -59,19 +59,20 @@ impl Subdir<'_> {
     pub fn audit(&self) -> Listed {
         let text = self.files.with_twins(&self.path(REPODATA));
         let served = text.as_deref().and_then(|text| self.parse(REPODATA, text));
-        let top = text.as_deref().and_then(top).unwrap_or_default();
         let before_text = self.files.with_twins(&self.path(REPODATA_FROM_PACKAGES));
         let before = before_text
             .as_deref()
             .and_then(|text| self.parse(REPODATA_FROM_PACKAGES, text));
-        self.hold_info(&top.info);
+        let mut leader = None;
+        let removed = self.top(REPODATA, text.as_deref(), &mut leader);
+        self.top(REPODATA_FROM_PACKAGES, before_text.as_deref(), &mut leader);
         if let (Some(served), Some(before)) = (&served, &before) {
-            self.hold_patches(served, before, &top.removed);
+            self.hold_patches(served, before, &removed);
         }
-        let sharded = self.sharded(served.as_ref());
+        let sharded = self.sharded(served.as_ref(), &mut leader);
         let is_there = served.is_some() || sharded.is_some();
         let all = [&served, &before, &sharded];
-        self.hold_kin(&all, &top.removed);
+        self.hold_kin(&all, &removed, &mut leader);
         self.files.read(&self.path("index.html"));
         self.hold_strangers();
         let mut records: HashMap<&str, &PublishedRecord<'_>> = HashMap::new();
@@ -82,7 +83,7 @@ impl Subdir<'_> {
         }
         Listed {
             packages: self.expected(records),
-            elsewhere: top.info.base_url.filter(|url| !is_here(url)),
+            elsewhere: leader.and_then(|(_, head)| head.elsewhere().map(str::to_owned)),
             is_there,
         }
     }
@@ -104,15 +105,60 @@ impl Subdir<'_> {
         }
     }
 
-    /// An index of another subdir is not this one's.
-    fn hold_info(&self, info: &Info) {
-        if let Some(subdir) = info.subdir.as_ref().filter(|subdir| *subdir != self.name) {
-            let why = format!("it says that it is the index of {subdir}");
-            let path = self.path(REPODATA);
-            self.files
-                .context
-                .findings
-                .invalid(What::Record, &path, why);
+    /// Holds what an index file says of itself; the packages that it names as removed.
+    fn top(&self, file: &'static str, text: Option<&[u8]>, leader: &mut Leader) -> Vec<String> {
+        let Some(text) = text else {
+            return Vec::new();
+        };
+        let read = || {
+            let top: Top<'_> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+            let info = top.info.map(|raw| json::parse_small(raw.get().as_bytes()));
+            let head = match info.transpose().map_err(|error| error.to_string())? {
+                None | Some(Json::Null) => self.head(Object::new())?,
+                Some(Json::Object(info)) => self.head(info)?,
+                Some(_) => return Err("its info is no object".to_owned()),
+            };
+            Ok((head, top.removed))
+        };
+        match read() {
+            Ok((head, removed)) => {
+                self.hold_head(file, head, leader);
+                removed
+            }
+            Err(why) => {
+                let why = format!("what it says of itself can't be read: {why}");
+                let findings = self.files.context.findings;
+                findings.error(What::Index, &self.path(file), why);
+                Vec::new()
+            }
+        }
+    }
+
+    fn head(&self, info: Object) -> Result<Head, String> {
+        let channel = self.files.context.place.name();
+        let home = upstream::is_url(channel)
+            .then(|| format!("{}/{}", channel.trim_end_matches('/'), self.name));
+        Head::of(info, home.as_deref())
+    }
+
+    /// An index of another subdir is not this one's; and whichever of them a client reads, it is led to the same place.
+    fn hold_head(&self, file: &'static str, head: Head, leader: &mut Leader) {
+        let fault = |why: String| {
+            let findings = self.files.context.findings;
+            findings.invalid(What::Record, &self.path(file), why);
+        };
+        if let Some(subdir) = head.of_another(self.name) {
+            fault(format!("it says that it is the index of {subdir}"));
+        }
+        match leader {
+            None => *leader = Some((file, head)),
+            Some((first, leader)) => {
+                if let Some(key) = head.led_astray(leader) {
+                    fault(format!(
+                        "its {key} is another than that of {first}: clients that read this one are led elsewhere"
+                    ));
+                }
+            }
         }
     }
 
@@ -148,15 +194,27 @@ impl Subdir<'_> {
         }
     }
 
-    fn sharded(&self, served: Option<&Published<'_>>) -> Option<Published<'static>> {
-        let path = self.path(crate::repodata::shards::SHARD_INDEX);
+    fn sharded(
+        &self,
+        served: Option<&Published<'_>>,
+        leader: &mut Leader,
+    ) -> Option<Published<'static>> {
+        let path = self.path(SHARD_INDEX);
         let bytes = self.files.read(&path)?;
         let shards = shards::Shards {
             context: self.files.context,
             subdir: self.name,
             served,
         };
-        shards.audit(&path, &bytes)
+        let sharded = shards.audit(&path, &bytes)?;
+        match self.head(sharded.info) {
+            Ok(head) => self.hold_head(SHARD_INDEX, head, leader),
+            Err(why) => {
+                let findings = self.files.context.findings;
+                findings.error(What::Shard, &path, why);
+            }
+        }
+        sharded.listed
     }
 
     /// Index files that some clients read, and that are not checked here.
@@ -174,7 +232,7 @@ impl Subdir<'_> {
     }
 
     /// Files beside the index name no package that it does not.
-    fn hold_kin(&self, all: &[&Option<Published<'_>>], removed: &[String]) {
+    fn hold_kin(&self, all: &[&Option<Published<'_>>], removed: &[String], leader: &mut Leader) {
         let findings = self.files.context.findings;
         let all = || all.iter().filter_map(|one| one.as_ref());
         let listed = |name: &str| {
@@ -199,6 +257,7 @@ impl Subdir<'_> {
         let Some(current) = self.parse(CURRENT_REPODATA, &text) else {
             return;
         };
+        self.top(CURRENT_REPODATA, Some(&text), leader);
         for (name, record) in &current.records {
             let same = all().any(|one| {
                 let other = one.records.get(name);
@@ -268,13 +327,4 @@ impl Subdir<'_> {
             noted: signature.map(|signature| self.trust.note(&signature, &sha256)),
         })
     }
-}
-
-fn top(text: &[u8]) -> Option<Top> {
-    serde_json::from_slice(text).ok()
-}
-
-/// Whether packages that are served there lie beside the index.
-fn is_here(base_url: &str) -> bool {
-    matches!(base_url, "" | "." | "./")
 }

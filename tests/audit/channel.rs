@@ -41,6 +41,29 @@ fn file_in(scene: &Scene, folder: &str, end: &str) -> String {
     format!("{folder}/{}", names[0])
 }
 
+/// Changes what the index of shards says of itself.
+fn edit_shard_info(scene: &Scene, change: fn(&mut Vec<(rmpv::Value, rmpv::Value)>)) {
+    let path = "channel/linux-64/repodata_shards.msgpack.zst";
+    let bytes = zstd::decode_all(scene.read(path).as_slice()).unwrap();
+    let mut value = rmpv::decode::read_value(&mut bytes.as_slice()).unwrap();
+    let rmpv::Value::Map(top) = &mut value else {
+        panic!("{value}")
+    };
+    let info = top.iter_mut().find(|(key, _)| key.as_str() == Some("info"));
+    let rmpv::Value::Map(info) = &mut info.unwrap().1 else {
+        panic!("its info is no map")
+    };
+    change(info);
+    let mut bytes = Vec::new();
+    rmpv::encode::write_value(&mut bytes, &value).unwrap();
+    scene.write(path, zstd::encode_all(bytes.as_slice(), 3).unwrap());
+}
+
+fn set(info: &mut [(rmpv::Value, rmpv::Value)], name: &str, value: rmpv::Value) {
+    let member = info.iter_mut().find(|(key, _)| key.as_str() == Some(name));
+    member.unwrap().1 = value;
+}
+
 const PACKAGES: &[Case] = &[
     (
         "other bytes",
@@ -229,6 +252,72 @@ const INDEX: &[Case] = &[
             scene.write("channel/linux-64/repodata_shards.msgpack.zst", other);
         },
         &[("linux-64/a-1.0-0.conda: record invalid", "no shard of")],
+    ),
+    (
+        "shards that lead elsewhere",
+        |scene| {
+            edit_shard_info(scene, |info| {
+                set(info, "base_url", "https://evil.example/linux-64/".into());
+            });
+        },
+        &[(
+            "linux-64/repodata_shards.msgpack.zst: record invalid",
+            "its base_url is another than that of repodata.json",
+        )],
+    ),
+    (
+        "shards that say they are another subdir's",
+        |scene| edit_shard_info(scene, |info| set(info, "subdir", "win-64".into())),
+        &[(
+            "linux-64/repodata_shards.msgpack.zst: record invalid",
+            "the index of win-64",
+        )],
+    ),
+    (
+        "shards that name other keys",
+        |scene| {
+            edit_shard_info(scene, |info| {
+                set(info, "signing_keys", rmpv::Value::Map(Vec::new()));
+            });
+        },
+        &[(
+            "linux-64/repodata_shards.msgpack.zst: record invalid",
+            "its signing_keys is another",
+        )],
+    ),
+    (
+        "shards whose base_url no client can read",
+        |scene| edit_shard_info(scene, |info| set(info, "base_url", 7.into())),
+        &[(
+            "linux-64/repodata_shards.msgpack.zst: shard error",
+            "its base_url is no text",
+        )],
+    ),
+    (
+        "an index before patches that leads elsewhere",
+        |scene| {
+            let path = "channel/linux-64/repodata_from_packages.json";
+            scene.write(path, scene.read(REPODATA));
+            edit(scene, path, |index| {
+                index["info"]["channel_relations"] = json!({"base": "../evil"});
+            });
+        },
+        &[(
+            "linux-64/repodata_from_packages.json: record invalid",
+            "its channel_relations is another",
+        )],
+    ),
+    (
+        "an index whose words of itself no client can read",
+        |scene| {
+            edit(scene, REPODATA, |index| {
+                index["info"] = json!({"subdir": 5, "base_url": "https://evil.example/"});
+            });
+        },
+        &[(
+            "linux-64/repodata.json: index error",
+            "its subdir is no text",
+        )],
     ),
     (
         "changed depends",
@@ -517,6 +606,22 @@ fn a_channel_of_shards_alone_is_audited_as_well() {
         &findings(&report),
         "linux-64/a-1.0-0.conda: package invalid",
         "",
+    );
+}
+
+#[test]
+fn shards_alone_that_are_served_elsewhere_are_not_taken_for_those_beside_them() {
+    let scene = Scene::of_three();
+    scene.index(&["--no-write-monolithic"]).exits(0);
+    edit_shard_info(&scene, |info| {
+        set(info, "base_url", "https://evil.example/linux-64/".into());
+    });
+    scene.remove("channel/linux-64/a-1.0-0.conda");
+    let report = audited(&scene, 1, &["channel"]);
+    has(
+        &findings(&report),
+        "linux-64: package error",
+        "served at https://evil.example",
     );
 }
 
