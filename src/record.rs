@@ -291,10 +291,10 @@ impl Claims {
         Ok(Claims {
             stem: format!("{name}-{version}-{build}"),
             subdir,
-            timestamp: fields
-                .get("timestamp")
-                .and_then(Json::as_i64)
-                .map(milliseconds),
+            timestamp: fields.get("timestamp").and_then(|it| match it {
+                Json::Number(text) => builders_time(text),
+                _ => None,
+            }),
         })
     }
 
@@ -312,6 +312,15 @@ impl Claims {
             "its metadata says that it is for {says}, and it lies in {subdir}"
         ))
     }
+}
+
+/// A builder's time in Unix milliseconds, from a number of any form and size: fractions are cut off, and what is beyond
+/// the range is its end. `None` for what is no number.
+pub fn builders_time(number: &str) -> Option<i64> {
+    let whole = number.parse::<i64>().ok();
+    // The cast cuts off, and keeps to the ends of the range.
+    let time = whole.or_else(|| Some(number.parse::<f64>().ok()? as i64))?;
+    Some(milliseconds(time))
 }
 
 /// A builder's time in Unix milliseconds, whether it is in seconds or milliseconds (conda tells them apart so).
@@ -601,6 +610,10 @@ mod tests {
             ("1542814864", 1_542_814_864_000),
             ("1542814864621", 1_542_814_864_621),
             ("-5", -5),
+            ("99999999999999.5", 99_999_999_999_999),
+            ("1e15", 1_000_000_000_000_000),
+            ("9223372036854775808", i64::MAX),
+            ("-1e300", i64::MIN),
         ] {
             let index = format!(r#"{{"name":"a","version":"1","build":"0","timestamp":{raw}}}"#);
             assert_eq!(record(&index).unwrap().1.timestamp, Some(read));

@@ -10,7 +10,7 @@ use super::{Document, Formats, Listed};
 use crate::details::{Details, Install};
 use crate::json::{self, Json, Object};
 use crate::package::Format;
-use crate::record::{LAST_SECOND, milliseconds};
+use crate::record::{LAST_SECOND, builders_time};
 use crate::version::Version;
 
 /// What a channel says of its names.
@@ -280,16 +280,9 @@ fn text(raw: Option<&RawValue>) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A time in Unix milliseconds, of seconds or milliseconds as conda tells them apart; fractions are cut off. What
-/// is before 1970 or beyond 9999 is no time that a builder had.
+/// A builder's time in Unix milliseconds. What is before 1970 or beyond 9999 is no time that a builder had.
 fn time(raw: &RawValue) -> Option<i64> {
-    let text = raw.get();
-    let number = text.parse::<i64>().ok().or_else(|| {
-        let float = text.parse::<f64>().ok()?;
-        // The cast cuts off, and keeps to the ends of the range.
-        Some(float as i64)
-    })?;
-    let time = milliseconds(number);
+    let time = builders_time(raw.get())?;
     (0..=LAST_SECOND)
         .contains(&(time / 1_000))
         .then_some(time.max(0))
