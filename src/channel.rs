@@ -132,7 +132,7 @@ pub struct Subdir {
     pub refused: Vec<(String, NameFault)>,
     /// The names of packages beside which a `.sig` lies.
     pub signed: BTreeSet<String>,
-    /// Every other plain name, such as index files, with what it is.
+    /// Every other plain name, such as index files, with what it is; folders that are named as signatures, too.
     pub others: BTreeMap<String, Kind>,
 }
 
@@ -268,7 +268,13 @@ impl Subdir {
         for item in storage.list(subdir.name.as_str())? {
             let package = item.name.to_str().and_then(package_of_signature);
             match package {
-                Some(package) => signed.push(package.to_owned()),
+                Some(package) => {
+                    if item.kind == Kind::Folder {
+                        let name = format!("{package}{}", sidecar::SUFFIX);
+                        subdir.others.insert(name, item.kind);
+                    }
+                    signed.push(package.to_owned());
+                }
                 None => subdir.sort_in(&item, &mut warnings),
             }
         }

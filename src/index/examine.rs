@@ -127,7 +127,7 @@ impl Examiner<'_> {
         };
         let facts = known.facts.clone();
         let place = shelf.lying.place_of_sig(self.places, file);
-        let signature = self.signature(place, file, &facts, known.signature.as_ref());
+        let signature = self.signature(shelf, place, file, &facts, known.signature.as_ref());
         let attestations = self.attestations(shelf, file, &facts, known.attestations.as_ref());
         match self.verdict(shelf, file, &facts, signature, &attestations) {
             // A signature is made only over bytes that were read.
@@ -184,7 +184,7 @@ impl Examiner<'_> {
             .filter(|known| known.facts.sha256 == facts.sha256 && !self.config.rehash);
         let checked = remembered.and_then(|known| known.signature.as_ref());
         let place = self.place_of_sig(shelf, file);
-        let signature = self.signature(place, file, &facts, checked);
+        let signature = self.signature(shelf, place, file, &facts, checked);
         let attested = remembered.and_then(|known| known.attestations.as_ref());
         let attestations = self.attestations(shelf, file, &facts, attested);
         let replaces = signature != SigState::Absent;
@@ -242,6 +242,7 @@ impl Examiner<'_> {
     /// What is known of a package's signature; reads the `.sig` file in that place unless it is the one that was checked.
     fn signature(
         &self,
+        shelf: &Shelf<'_>,
         place: Option<&dyn Storage>,
         file: &PackageFile,
         facts: &Facts,
@@ -259,6 +260,11 @@ impl Examiner<'_> {
         }
         let (signature, stat) = match read_sig(place, &path) {
             Ok(read) => read,
+            Err(_) if shelf.lying.sig_is_folder(file) => {
+                return SigState::Unusable(format!(
+                    "{path}: a folder lies where its signature belongs; remove it"
+                ));
+            }
             Err(why) => return SigState::Invalid(why),
         };
         let check = signature::check(

@@ -16,6 +16,7 @@ use crate::json::{Json, Object};
 use crate::patch::FILE_NAME;
 use crate::repodata::shards::SHARDS;
 use crate::repodata::{Published, REPODATA};
+use crate::sidecar;
 use crate::storage::{self, Change, Kind, Stat, Storage, is_left_over};
 
 /// What lies in a subdir.
@@ -81,6 +82,12 @@ impl Lying {
             () if self.subdir.signed.contains(&file.name) => Some(places.source),
             () => None,
         }
+    }
+
+    /// Whether a folder lies where a package's signature is written: it can't be replaced as a file can.
+    pub fn sig_is_folder(&self, file: &PackageFile) -> bool {
+        let name = format!("{}{}", file.name, sidecar::SUFFIX);
+        self.in_target().others.get(&name) == Some(&Kind::Folder)
     }
 }
 

@@ -141,7 +141,15 @@ fn a_signature_that_is_no_file_is_refused() {
     std::os::unix::fs::symlink("/etc/passwd", scene.path(&format!("channel/{b}.sig"))).unwrap();
     let c = scene.package("c");
     std::os::unix::fs::symlink("nowhere", scene.path(&format!("channel/{c}.sig"))).unwrap();
-    scene.index(&[]).exits(3).has("refused", &[a, b, c]);
+    scene
+        .index(&[])
+        .exits(3)
+        .has("refused", &[a.clone(), b.clone(), c.clone()]);
+    // Links are replaced where that is asked for; a folder holds up nothing but its package.
+    scene.package("d");
+    let run = scene.index(&["--replace"]).exits(3).has("refused", &[a]);
+    run.says("a folder lies where its signature belongs")
+        .counts("signed", 3);
 }
 
 #[test]
