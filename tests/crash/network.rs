@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crate::check;
 use crate::faults::{EEXIST, EINTR, EIO, ENOENT, ENOLCK, ESTALE, Known, excuse, heal};
-use crate::plan::{all_known, hit_enough, none, workers};
+use crate::plan::{all_known, asked, hit_enough, none, workers};
 use crate::scenario::Scenario;
 use crate::scene::Scene;
 use crate::trace::{End, traced, tracer};
@@ -154,38 +154,28 @@ fn live_with(
     Ok(run.hit().is_some())
 }
 
-/// Names that come late, handles that go stale, and answers that are lost: each at one call.
+/// Names that come late or stay away for a while, handles that go stale, and answers that are lost. `SIGINDEX_POINTS=late`
+/// tries every eighth call of each kind in every scenario.
 #[test]
 fn a_name_that_comes_late_or_an_answer_that_is_lost_does_no_harm() {
     if tracer().is_none() {
         return;
     }
-    let mut found = all_known().iter();
-    let found = found.find(|(one, _)| one.name == "one package more, signed index");
-    let (scenario, known) = found.unwrap();
-    let mut rules = Vec::new();
-    let mut calls = BTreeMap::<String, usize>::new();
-    for point in &known.points {
-        let seen = calls.entry(point.call.clone()).or_default();
-        *seen += 1;
-        // The first, and every so often one.
-        if *seen % 16 != 1 || point.result.is_none_or(|result| result < 0) {
-            continue;
-        }
-        let at = point.number;
-        match point.call.as_str() {
-            "open" | "openat2" | "stat" => rules.push(format!("{at}:{at}:*:e{ENOENT}")),
-            "list" => rules.push(format!("{at}:{at}:*:h")),
-            "rename" | "renamex" => rules.push(format!("{at}:{at}:*:d{EIO}")),
-            "mkdir" | "link" => rules.push(format!("{at}:{at}:*:d{EEXIST}")),
-            "unlink" => rules.push(format!("{at}:{at}:*:d{ENOENT}")),
-            _ => {}
-        }
-        rules.push(format!("{at}:{at}:*:e{ESTALE}"));
-        rules.push(format!("{at}:{at}:*:e{EINTR}"));
+    let all = asked() == "late";
+    let mut jobs = Vec::new();
+    for (at, one) in all_known().iter().enumerate() {
+        // Of most scenarios a sample that is spread over them; of the one with all kinds of calls more.
+        let (every, step) = match one.0.name {
+            _ if all => (8, 1),
+            "one package more, signed index" => (16, 1),
+            _ => (64, 8),
+        };
+        let rules = rules_of(&one.1, every).into_iter();
+        let rules = rules.skip(at % step).step_by(step);
+        jobs.extend(rules.map(|rule| (one, rule)));
     }
     let missed = Mutex::new(Vec::new());
-    let wrong = workers(&rules, |scene, rule| {
+    let wrong = workers(&jobs, |scene, ((scenario, known), rule)| {
         let is_hit = late(scene, scenario, known, rule)
             .map_err(|why| format!("{}: {rule}: {why}", scenario.name))?;
         if !is_hit {
@@ -196,11 +186,41 @@ fn a_name_that_comes_late_or_an_answer_that_is_lost_does_no_harm() {
     let missed = missed.into_inner().unwrap();
     eprintln!(
         "{} late names, stale handles and lost answers; {} hit nothing: {missed:?}",
-        rules.len() - missed.len(),
+        jobs.len() - missed.len(),
         missed.len()
     );
     none(&wrong, "runs");
-    hit_enough(missed.len(), rules.len());
+    hit_enough(missed.len(), jobs.len());
+}
+
+/// The rules for the first call of each kind in a run, and every so often one.
+fn rules_of(known: &Known, every: usize) -> Vec<String> {
+    let mut rules = Vec::new();
+    let mut calls = BTreeMap::<&str, usize>::new();
+    for point in &known.points {
+        let seen = calls.entry(&point.call).or_default();
+        let is_chosen = seen.is_multiple_of(every);
+        *seen += 1;
+        if !is_chosen || point.result.is_none_or(|result| result < 0) {
+            continue;
+        }
+        let (at, after) = (point.number, point.number + 5);
+        let once = |what: String| format!("{at}:{at}:*:{what}");
+        match point.call.as_str() {
+            "open" | "openat2" | "stat" => {
+                rules.push(once(format!("e{ENOENT}")));
+                rules.push(format!("{at}:{after}:{}:e{ENOENT}", point.call));
+            }
+            "list" => rules.push(once("h".to_owned())),
+            "rename" | "renamex" => rules.push(once(format!("d{EIO}"))),
+            "mkdir" | "link" => rules.push(once(format!("d{EEXIST}"))),
+            "unlink" => rules.push(once(format!("d{ENOENT}"))),
+            _ => {}
+        }
+        rules.push(once(format!("e{ESTALE}")));
+        rules.push(once(format!("e{EINTR}")));
+    }
+    rules
 }
 
 /// Whether the rule hit something.
