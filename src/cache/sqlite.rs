@@ -269,6 +269,7 @@ impl Unusable {
 fn is_corrupt(cause: &rusqlite::Error) -> bool {
     use rusqlite::Error::{
         FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError,
+        Utf8Error,
     };
     use rusqlite::ErrorCode::{
         ConstraintViolation, DatabaseCorrupt, NotADatabase, TypeMismatch, Unknown,
@@ -277,7 +278,8 @@ fn is_corrupt(cause: &rusqlite::Error) -> bool {
         FromSqlConversionFailure(..)
         | IntegralValueOutOfRange(..)
         | InvalidColumnType(..)
-        | SqlInputError { .. } => true,
+        | SqlInputError { .. }
+        | Utf8Error(..) => true,
         cause => matches!(
             cause.sqlite_error_code(),
             Some(NotADatabase | DatabaseCorrupt | Unknown | ConstraintViolation | TypeMismatch)
