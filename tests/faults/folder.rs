@@ -129,7 +129,7 @@ fn very_many_packages_and_subdirs_are_indexed_in_bounded_memory() {
     let packages = set.map_or(1_500, |text| text.parse().expect("SIGINDEX_PACKAGES"));
     let scene = Scene::without_key();
     fill(&scene, packages, |_| "linux-64".to_owned());
-    let subdirs = (packages / 100).min(1_000);
+    let subdirs = (packages / 5).min(1_000);
     fill(&scene, subdirs, |at| format!("os{at}-64"));
     let listed = (packages + subdirs) as u64;
     for opened in [listed, 0] {
