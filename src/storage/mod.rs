@@ -8,6 +8,7 @@ mod lock;
 mod moves;
 #[cfg(feature = "object-storage")]
 mod object;
+mod own;
 mod url;
 
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ pub use lock::{Lock, LockFor, LockMode};
 pub use moves::{create_whole, sync_folder};
 #[cfg(feature = "object-storage")]
 pub use object::{Lease, ObjectOptions, ObjectStorage, Variables};
+pub use own::{OwnFile, read_own, read_own_text};
 pub use url::{is_object_url, open_url};
 
 /// A channel's place. Paths are relative to it, with `/` between their parts.

@@ -11,9 +11,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Root, TufError};
+use super::{MAX_TARGETS, Root, TufError};
 use crate::keys::Fingerprint;
-use crate::storage::sync_folder;
+use crate::storage::{read_own, sync_folder};
 
 /// The names that `tough` gives its files. The root goes first: who knows a newer root must not miss it.
 const FILES: [&str; 4] = [
@@ -145,8 +145,8 @@ impl Memory {
 
     /// Whether there is half a file in the copy, as where the disk was full.
     fn is_torn(&self, name: &str) -> bool {
-        let found = fs::read(self.copy.path().join(name));
-        found.is_ok_and(|bytes| serde_json::from_slice::<Value>(&bytes).is_err())
+        let found = read(&self.copy.path().join(name)).ok().flatten();
+        found.is_some_and(|bytes| serde_json::from_slice::<Value>(&bytes).is_err())
     }
 }
 
@@ -168,12 +168,10 @@ fn pins_text(pinned: &[Fingerprint]) -> Vec<u8> {
     lines.concat().into_bytes()
 }
 
+/// Reads what is remembered, of which targets are the largest.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, TufError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(TufError::memory(path, &cause)),
-    }
+    let found = read_own(path, MAX_TARGETS).map_err(|cause| TufError::memory(path, &cause))?;
+    Ok(found.map(|file| file.bytes))
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -221,5 +219,27 @@ mod tests {
         let first = keep("{\"a\":1}", "1");
         assert_eq!(keep("{\"b\":", "2"), first);
         assert_ne!(keep("{\"b\":1}", "2"), first);
+    }
+
+    #[test]
+    fn no_more_is_read_of_a_file_than_the_index_may_have() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("memory");
+        drop(Memory::open(&folder).unwrap());
+        for name in FILES.iter().chain([&TIME]) {
+            let file = File::create(folder.join(name)).unwrap();
+            file.set_len(1 << 40).unwrap();
+            let why = Memory::open(&folder).map(drop).unwrap_err().to_string();
+            assert!(
+                why.contains(name) && why.contains("more than 16777216 bytes"),
+                "{why}"
+            );
+            fs::remove_file(folder.join(name)).unwrap();
+        }
+        let file = File::create(folder.join(PINS)).unwrap();
+        file.set_len(1 << 40).unwrap();
+        let memory = Memory::open(&folder).unwrap();
+        let why = memory.root(Some(&[])).map(drop).unwrap_err().to_string();
+        assert!(why.contains(PINS), "{why}");
     }
 }

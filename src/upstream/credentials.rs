@@ -2,16 +2,20 @@
 //! people see; must not know how they are sent.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64ct::{Base64, Encoding as _};
 use reqwest::Url;
 use zeroize::Zeroizing;
 
 use super::decoded;
+use crate::storage::read_own_text;
 
 /// The largest `~/.netrc` that is read, in bytes.
 const MAX_NETRC: u64 = 1 << 20;
+
+/// What to do about one that can't be read.
+const NETRC_REMEDY: &str = "mend it, or name another with $NETRC (/dev/null for none)";
 
 /// A name and a password.
 pub(super) struct Login {
@@ -80,16 +84,14 @@ pub(super) fn from_netrc(url: &Url) -> Result<Option<Login>, String> {
             None => return Ok(None),
         },
     };
-    let cannot = |why: &dyn fmt::Display| format!("{}: can't be read: {why}", path.display());
-    let text = match std::fs::metadata(&path) {
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(cannot(&cause)),
-        Ok(found) if found.len() > MAX_NETRC => return Err(cannot(&"it is too large")),
-        Ok(found) if !found.is_file() => return Ok(None),
-        Ok(_) => std::fs::read_to_string(&path).map_err(|cause| cannot(&cause))?,
-    };
-    let text = Zeroizing::new(text);
+    let text = read_netrc(&path)?;
     Ok(url.host_str().and_then(|host| in_netrc(&text, host)))
+}
+
+fn read_netrc(path: &Path) -> Result<Zeroizing<String>, String> {
+    let text = read_own_text(path, MAX_NETRC)
+        .map_err(|cause| format!("{}: can't be read: {cause}; {NETRC_REMEDY}", path.display()))?;
+    Ok(Zeroizing::new(text.unwrap_or_default()))
 }
 
 /// The first entry for a host, else the default.
@@ -172,5 +174,22 @@ mod tests {
         assert_eq!(pair(in_netrc(text, "third")), expected("d", "e"));
         assert_eq!(pair(in_netrc("machine a login b", "a")), None);
         assert_eq!(pair(in_netrc("", "a")), None);
+    }
+
+    #[test]
+    fn netrc_is_read_up_to_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("netrc");
+        assert_eq!(read_netrc(&path).unwrap().as_str(), "");
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(MAX_NETRC).unwrap();
+        assert_eq!(read_netrc(&path).unwrap().len(), 1 << 20);
+        file.set_len(MAX_NETRC + 1).unwrap();
+        let why = read_netrc(&path).unwrap_err();
+        for word in [path.to_str().unwrap(), "more than 1048576 bytes", "$NETRC"] {
+            assert!(why.contains(word), "{why}");
+        }
+        assert_eq!(read_netrc(Path::new("/dev/null")).unwrap().as_str(), "");
+        assert!(read_netrc(Path::new("/dev/zero")).is_err());
     }
 }

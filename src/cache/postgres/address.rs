@@ -11,9 +11,13 @@ use tokio_postgres::config::{Host, SslMode};
 
 use super::tls::{Tls, TlsMode};
 use crate::cache::CacheError;
+use crate::storage::read_own;
 
 /// Where Debian's server puts its socket, for a URL without a host.
 const SOCKETS: &str = "/var/run/postgresql";
+
+/// The largest file of passwords that is read, in bytes.
+const MAX_PASSWORDS: u64 = 1 << 20;
 
 /// What the words of a URL look like, for those that don't.
 const FORM: &str = "write postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full, with special characters as %XX, and keep the password in $PGPASSWORD or ~/.pgpass";
@@ -159,16 +163,19 @@ fn from_file(config: &Config, lookup: Lookup<'_>) -> Result<Option<String>, Cach
     let Some(path) = named.or_else(default) else {
         return Ok(None);
     };
-    // What is no file, as /dev/null, is none on purpose.
-    let Some(found) = std::fs::metadata(&path).ok().filter(Metadata::is_file) else {
-        return Ok(None);
-    };
-    private(&path, &found)?;
-    let text = std::fs::read_to_string(&path).map_err(|cause| CacheError::Open {
+    let unread = |cause| CacheError::Open {
         path: path.display().to_string(),
         operation: "read the file of passwords",
         cause,
-    })?;
+    };
+    let found = read_own(&path, MAX_PASSWORDS).map_err(unread)?;
+    // What is no file, as /dev/null, is none on purpose.
+    let Some(found) = found.filter(|found| found.metadata.is_file()) else {
+        return Ok(None);
+    };
+    private(&path, &found.metadata)?;
+    let text = String::from_utf8(found.bytes)
+        .map_err(|_| unread(std::io::Error::other("it is no text in UTF-8")))?;
     let user = config.get_user().unwrap_or_default();
     let database = config.get_dbname().unwrap_or(user);
     let of_host = |number: usize, host: String| {
@@ -328,5 +335,27 @@ mod tests {
         assert!(error.to_string().contains("the same password"), "{error}");
         let socket = "postgres:///channels?host=/run/elsewhere&user=me";
         assert_eq!(password(&parse(socket, &home).unwrap()), Some("no"));
+    }
+
+    #[test]
+    fn a_file_of_passwords_that_cannot_be_read_is_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let long = std::fs::File::create(at("long")).unwrap();
+        long.set_len(MAX_PASSWORDS + 1).unwrap();
+        std::fs::write(at("latin"), b"*:*:*:*:\xe9\n").unwrap();
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(at("latin"), private).unwrap();
+        for (file, why) in [
+            (at("long"), "more than 1048576 bytes"),
+            (at("latin"), "UTF-8"),
+            ("/dev/zero".to_owned(), "more than 1048576 bytes"),
+        ] {
+            let Err(error) = parse("postgres://me@host/channels", &[("PGPASSFILE", &file)]) else {
+                panic!("{file} is passed over")
+            };
+            let said = error.to_string();
+            assert!(said.contains(&file) && said.contains(why), "{said}");
+        }
     }
 }

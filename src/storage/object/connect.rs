@@ -136,7 +136,7 @@ fn amazon(place: &Place, variables: &Variables) -> Result<AmazonS3Builder, Stora
         path: place.shown(""),
         operation: "read the profile",
         cause,
-        remedy: "name another with AWS_PROFILE, or give the credentials in the environment",
+        remedy: "mend it, name another with AWS_PROFILE, or give the credentials in the environment",
     };
     let builder =
         variables

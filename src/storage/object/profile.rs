@@ -4,6 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::storage::read_own_text;
+
+/// The largest file that is read, in bytes.
+const MAX_PROFILES: u64 = 1 << 20;
+
 /// What a profile gives.
 #[derive(Default, Clone, PartialEq, Eq)]
 pub struct Profile {
@@ -23,18 +28,23 @@ impl Profile {
     /// The profile that the environment names, `default` where it names none.
     ///
     /// # Errors
-    /// When it is named and not there, or gives its keys in a way that is not known here; in words.
+    /// When it is named and not there, or a file that is there can't be read; in words.
     pub fn of(variable: impl Fn(&str) -> Option<String>) -> Result<Profile, String> {
         let home = variable("HOME").map(PathBuf::from);
         let file = |name: &str, default: &str| {
             let path = variable(name).map(PathBuf::from);
             let path = path.or_else(|| Some(home.as_ref()?.join(".aws").join(default)));
-            path.and_then(|path| std::fs::read_to_string(path).ok())
+            path.map_or(Ok(None), |path| {
+                let shown = path.display();
+                read_own_text(&path, MAX_PROFILES).map_err(|cause| {
+                    format!("{shown} can't be read: {cause} ({name} names another, or /dev/null for none)")
+                })
+            })
         };
         let named = variable("AWS_PROFILE").or_else(|| variable("AWS_DEFAULT_PROFILE"));
         let name = named.clone().unwrap_or_else(|| "default".to_owned());
-        let config = file("AWS_CONFIG_FILE", "config");
-        let credentials = file("AWS_SHARED_CREDENTIALS_FILE", "credentials");
+        let config = file("AWS_CONFIG_FILE", "config")?;
+        let credentials = file("AWS_SHARED_CREDENTIALS_FILE", "credentials")?;
         let in_config = match name.as_str() {
             "default" => ["default".to_owned(), "profile default".to_owned()],
             name => [format!("profile {name}"), String::new()],
@@ -102,7 +112,7 @@ fn section_of(text: &str, wanted: &str) -> Option<BTreeMap<String, String>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
     #[test]
@@ -145,5 +155,34 @@ mod tests {
         assert_eq!(work.elsewhere(), None);
         assert!(profile(Some("absent")).is_err());
         assert!(Profile::of(|_| None).unwrap() == Profile::default());
+    }
+
+    #[test]
+    fn a_file_that_is_there_and_cannot_be_read_is_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let long = std::fs::File::create(at("long")).unwrap();
+        long.set_len(MAX_PROFILES + 1).unwrap();
+        std::fs::write(at("latin"), b"[default]\nregion = \xe9\n").unwrap();
+        for (file, why) in [
+            (at("long"), "more than 1048576 bytes"),
+            (at("latin"), "UTF-8"),
+            (at(""), "folder"),
+            ("/dev/zero".to_owned(), "more than 1048576 bytes"),
+        ] {
+            for name in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
+                let only = |asked: &str| (asked == name).then(|| file.clone());
+                let Err(said) = Profile::of(only) else {
+                    panic!("{file} is passed over")
+                };
+                for word in [file.as_str(), why, name, "/dev/null"] {
+                    assert!(said.contains(word), "{word}: {said}");
+                }
+            }
+        }
+        for none in [at("absent"), "/dev/null".to_owned()] {
+            let only = |asked: &str| (asked == "AWS_CONFIG_FILE").then(|| none.clone());
+            assert!(Profile::of(only).unwrap() == Profile::default());
+        }
     }
 }
