@@ -11,6 +11,7 @@ use super::info::{Look, Part, Search, decoded_cap};
 use super::source::Source;
 use super::zip::{self, ZipMember};
 use super::{Note, PackageError};
+use crate::json::{Json, parse_small};
 use crate::storage::ReadAt;
 
 /// The largest zstd window, as a power of two: 128 MiB, zstd's own default and so what clients accept; level 22
@@ -177,6 +178,9 @@ fn decode(
     look.look_through(part, Explained(decoder), cap)
 }
 
+/// Reads `metadata.json`, as strictly as all JSON. CEP 35 asks for it and for its version; but clients
+/// (conda-package-streaming, rattler) open the tarballs by their names and never read it, so that a package without it, or
+/// without a version in it, is installed everywhere, and is listed. What it says wrongly is refused.
 fn read_metadata(data: &mut Data<'_, impl BufRead>) -> Result<(), PackageError> {
     let bad = |reason: String| PackageError::Metadata { reason };
     if data.left > METADATA_CAP {
@@ -185,14 +189,12 @@ fn read_metadata(data: &mut Data<'_, impl BufRead>) -> Result<(), PackageError> 
     let mut text = Vec::new();
     data.read_to_end(&mut text)
         .map_err(|error| PackageError::from_io(error, "in metadata.json"))?;
-    let value: serde_json::Value =
-        serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
-    let object = value
-        .as_object()
-        .ok_or_else(|| bad("it is not an object".to_owned()))?;
+    let Json::Object(object) = parse_small(&text).map_err(|error| bad(error.to_string()))? else {
+        return Err(bad("it is not an object".to_owned()));
+    };
     match object.get("conda_pkg_format_version") {
-        Some(version) if version.as_u64() != Some(2) => Err(PackageError::FormatVersion {
-            version: show(version.to_string().as_bytes()),
+        Some(version) if version.as_i64() != Some(2) => Err(PackageError::FormatVersion {
+            version: show(version.compact().as_bytes()),
         }),
         _ => Ok(()),
     }

@@ -149,6 +149,12 @@ fn good_packages() {
             CONDA,
             Zip::of(Zip::package().members.split_off(1)).bytes(),
         ),
+        ("no version in metadata.json", CONDA, with_metadata("{}")),
+        (
+            "more in metadata.json",
+            CONDA,
+            with_metadata(r#"{"x": [], "conda_pkg_format_version": 2}"#),
+        ),
         (
             "info first",
             CONDA,
@@ -214,6 +220,12 @@ fn good_packages() {
             assert!(package.notes.is_empty(), "{what}: {:?}", package.notes);
         }
     }
+}
+
+/// A sound `.conda` whose `metadata.json` says something else.
+fn with_metadata(text: &str) -> Vec<u8> {
+    let change = |member: &mut Stored| member.data = text.as_bytes().to_vec();
+    Zip::package().change(0, change).bytes()
 }
 
 /// What must be refused, always (`true`) or where all is checked (`false`), with words of the message.
@@ -476,22 +488,30 @@ fn flaws() -> Vec<(&'static str, Vec<u8>, bool, &'static str)> {
         ),
         (
             CONDA,
-            Zip::package()
-                .change(0, |m| {
-                    m.data = br#"{"conda_pkg_format_version": 3}"#.to_vec()
-                })
-                .bytes(),
+            with_metadata(r#"{"conda_pkg_format_version": 3}"#),
             true,
             "version` 3",
         ),
         (
             CONDA,
-            Zip::package()
-                .change(0, |m| m.data = b"[]".to_vec())
-                .bytes(),
+            with_metadata(r#"{"conda_pkg_format_version": "2"}"#),
             true,
-            "not an object",
+            r#"version` \"2\""#,
         ),
+        (
+            CONDA,
+            with_metadata(r#"{"conda_pkg_format_version": 3, "conda_pkg_format_version": 2}"#),
+            true,
+            "duplicate key",
+        ),
+        (
+            CONDA,
+            with_metadata(r#"{"x": 1, "x": 1}"#),
+            true,
+            "duplicate key",
+        ),
+        (CONDA, with_metadata("\u{feff}{}"), true, "byte order mark"),
+        (CONDA, with_metadata("[]"), true, "not an object"),
         (
             CONDA,
             Zip::package()
