@@ -159,7 +159,7 @@ impl<'a> IndexFiles<'a> {
                 Some(_) => findings.invalid(
                     What::Twin,
                     &twin,
-                    format!("it does not decompress to {path}"),
+                    format!("it is not one frame or stream that decompresses to {path}"),
                 ),
                 None => findings.error(
                     What::Twin,

@@ -210,6 +210,12 @@ const SIGNATURES: &[Case] = &[
     ),
 ];
 
+/// Puts bytes behind a file's end.
+fn append(scene: &Scene, path: &str, more: &[u8]) {
+    let bytes = [&scene.read(path), more].concat();
+    scene.write(path, bytes);
+}
+
 const INDEX: &[Case] = &[
     (
         "a twin of another index",
@@ -218,6 +224,31 @@ const INDEX: &[Case] = &[
             scene.write("channel/linux-64/repodata.json.zst", other);
         },
         &[("linux-64/repodata.json.zst: twin invalid", "decompress")],
+    ),
+    (
+        "a frame behind a twin's, which readers skip",
+        |scene| {
+            let more = b"\x50\x2a\x4d\x18\x04\0\0\0more";
+            append(scene, "channel/linux-64/repodata.json.zst", more);
+        },
+        &[("linux-64/repodata.json.zst: twin invalid", "one frame")],
+    ),
+    (
+        "an empty frame behind a twin's",
+        |scene| {
+            // A header without a size, and a last block of nothing (RFC 8878, 3.1.1).
+            let empty = b"\x28\xb5\x2f\xfd\x00\x00\x01\0\0";
+            append(scene, "channel/linux-64/repodata.json.zst", empty);
+        },
+        &[("linux-64/repodata.json.zst: twin invalid", "one frame")],
+    ),
+    (
+        "an empty stream behind a twin's",
+        |scene| {
+            let empty = b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0";
+            append(scene, "channel/linux-64/repodata.json.bz2", empty);
+        },
+        &[("linux-64/repodata.json.bz2: twin invalid", "stream")],
     ),
     (
         "a twin alone",
