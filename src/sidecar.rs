@@ -92,7 +92,7 @@ fn open(folder: &Path) -> Result<LocalStorage, String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::print_stderr)]
     use super::*;
     use std::fs;
 
@@ -110,6 +110,36 @@ mod tests {
         let too_long = format!("Key {}\n", "AAEC".repeat(2_048));
         assert!(put(&too_long).unwrap_err().contains("8 KiB"));
         assert!(put("").unwrap_err().contains("empty"));
+    }
+
+    /// How many bytes this thread has read so far, as the kernel counts them; `None` where it does not.
+    fn bytes_read() -> Option<u64> {
+        let counts = fs::read_to_string("/proc/thread-self/io").ok()?;
+        let line = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
+        line?.parse().ok()
+    }
+
+    #[test]
+    fn a_huge_one_is_unread_past_8_kib() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let path = root.path().join("a.sig");
+        fs::write(&path, format!("Key {}", "AAEC".repeat(100_000))).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_len(1 << 30))
+            .unwrap();
+        let before = bytes_read();
+        assert!(read(&storage, "a.sig").unwrap_err().contains("8 KiB"));
+        let Some((before, after)) = before.zip(bytes_read()) else {
+            eprintln!("skipped: the kernel does not count what is read");
+            return;
+        };
+        // The byte that tells that there are more, and the counts themselves.
+        let read = after - before;
+        let limit = u64::try_from(MAX_SIG_BYTES).unwrap();
+        assert!((limit..limit + 1_000).contains(&read), "{read} bytes");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! past the gate; must not know who may have what.
 
 use std::collections::HashMap;
-use std::io::Read as _;
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -301,11 +301,19 @@ fn records(content: &Content, codec: Option<Codec>) -> Result<Records, Unfit> {
             plain.map_err(|cause| format!("can't be decompressed: {cause}"))?
         }
     };
+    within(plain, MOST_PLAIN)
+}
+
+/// What an index of at most so many bytes names.
+fn within(plain: impl Read, most: u64) -> Result<Records, Unfit> {
+    let mut plain = plain.take(most.saturating_add(1));
     // The parser asks for single bytes.
-    Records::read(std::io::BufReader::with_capacity(
-        1 << 16,
-        plain.take(MOST_PLAIN),
-    ))
+    let read = Records::read(std::io::BufReader::with_capacity(1 << 16, &mut plain));
+    // What looks whole up to here goes on, and clients would read the rest.
+    match plain.limit() {
+        0 => Err(format!("has more than {most} bytes")),
+        _ => read,
+    }
 }
 
 fn whole(content: &Content) -> Checked<Vec<u8>> {
@@ -320,4 +328,26 @@ fn unfit(path: &str, why: &str) -> Stop {
         Wrong::Index,
         format!("{path} {why}; tell whoever keeps the channel"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_read_up_to_its_limit() {
+        let index = br#"{"packages": {}}"#;
+        let length = u64::try_from(index.len()).unwrap_or_default();
+        assert!(within(&index[..], length).is_ok());
+        for (bytes, most) in [
+            (&index[..], length - 1),
+            (br#"{"packages": {}} "#, length),
+            (br#"{"packages": {}}{}"#, length),
+        ] {
+            let why = within(bytes, most).err();
+            assert_eq!(why, Some(format!("has more than {most} bytes")));
+        }
+        let endless = within(std::io::repeat(b' '), 1 << 20).err();
+        assert_eq!(endless.as_deref(), Some("has more than 1048576 bytes"));
+    }
 }

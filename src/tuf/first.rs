@@ -14,14 +14,14 @@ pub fn first_root(upstream: &dyn Upstream, pinned: &[Fingerprint]) -> Result<Roo
     let mut newest = None;
     let mut version: u64 = 1;
     loop {
-        if version > MAX_ROOTS {
-            let channel = upstream.name().to_owned();
-            return Err(TufError::TooManyRoots { channel });
-        }
         let path = metadata(Role::Root, version);
         let Some(bytes) = fetch(upstream, &path, MAX_METADATA).map_err(TufError::Upstream)? else {
             break;
         };
+        if version > MAX_ROOTS {
+            let channel = upstream.name().to_owned();
+            return Err(TufError::TooManyRoots { channel });
+        }
         // What is no root can't be the first one; whether it may stand there at all is for the load to say.
         let root = Root::parse(bytes).ok();
         newest = root
@@ -73,4 +73,36 @@ fn is_pinned(root: &Root, version: u64, pinned: &[Fingerprint]) -> bool {
     root.version() == version
         && root.meets_itself()
         && signers.iter().any(|signer| pinned.contains(signer))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::upstream::MemoryUpstream;
+
+    #[test]
+    fn no_more_roots_are_read_than_any_channel_needs() {
+        let asked = |roots: u64| {
+            let file = |version| (metadata(Role::Root, version), b"{}".to_vec());
+            let files = (1..=roots).map(file).collect();
+            first_root(&MemoryUpstream::new("there".to_owned(), files), &[])
+        };
+        let why = asked(MAX_ROOTS).map(drop).unwrap_err();
+        assert!(matches!(
+            why,
+            TufError::NoAnchor {
+                roots: MAX_ROOTS,
+                ..
+            }
+        ));
+        for more in [MAX_ROOTS + 1, 5_000] {
+            let why = asked(more).map(drop).unwrap_err();
+            assert!(matches!(why, TufError::TooManyRoots { .. }), "{why}");
+            assert!(
+                why.to_string()
+                    .contains("there: it has more than 1024 root")
+            );
+        }
+    }
 }

@@ -52,13 +52,17 @@ impl Upstream for StoredUpstream {
         cap: u64,
         to: &mut dyn Write,
     ) -> Result<Option<u64>, UpstreamError> {
-        let (file, _) = match self.storage.open(path, Links::Follow) {
+        let (file, stat) = match self.storage.open(path, Links::Follow) {
             Ok(opened) => opened,
             Err(error) if error.is_absent() || error.is_no_folder() => return Ok(None),
             // A folder's page is index.html, which has a path of its own.
             Err(StorageError::NotAFile(_)) => return Ok(None),
             Err(error) => return Err(self.unreachable(path, &error)),
         };
+        // Nothing of what is too large is read; it may still grow meanwhile.
+        if stat.size > cap {
+            return Err(self.error(path, UpstreamFault::TooLarge { cap }));
+        }
         let mut file = file.take(cap.saturating_add(1));
         let mut chunk = vec![0; CHUNK];
         let mut total: u64 = 0;

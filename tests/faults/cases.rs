@@ -197,6 +197,8 @@ const CASES: [Case; 31] = [
         ("1 GB", "tests/faults/bombs.rs::signatures_and_keys_that_are_large_are_not_read"),
         ("a folder", "tests/keys/verify.rs::a_sig_file_that_is_no_file_is_an_error"),
         ("a symlink out of the channel", "tests/index/states.rs::a_signature_that_is_no_file_is_refused"),
+        ("unread past 8 KiB", "tests/faults/operators.rs::a_file_beyond_its_limit_is_refused_by_name_and_limit"),
+        ("unread past 8 KiB", "src/sidecar.rs::a_huge_one_is_unread_past_8_kib"),
         ("unread past 8 KiB", "tests/index/states.rs::an_invalid_signature_is_refused_and_never_overwritten"),
     ]),
     (22, "Key names `../x`, `/tmp/x`, with NUL or newline: ERROR before any path is built.", &[
@@ -360,8 +362,9 @@ fn the_words_are_those_of_the_list() {
     }
 }
 
+/// What a row of docs/limits.md says: the numbers in it, with their units, are those of what it names in a source.
 #[test]
-fn the_limits_that_are_documented_are_there() {
+fn the_limits_that_are_documented_are_those_of_the_sources() {
     let text = std::fs::read_to_string(root().join("docs/limits.md")).unwrap();
     let mut seen = 0;
     for line in text.lines() {
@@ -370,11 +373,90 @@ fn the_limits_that_are_documented_are_there() {
             continue;
         };
         let source = std::fs::read_to_string(root().join(quoted[at])).unwrap();
-        let name = quoted[at + 1];
-        let is_there =
-            source.contains(&format!("const {name}:")) || source.contains(&format!("fn {name}("));
-        assert!(is_there, "{line}");
-        seen += 1;
+        let names = &quoted[at + 1..];
+        assert!(!names.is_empty(), "{line}");
+        let found: Vec<u64> = names
+            .iter()
+            .flat_map(|name| values(&source, name))
+            .collect();
+        let said = figures(line.split('|').nth(2).unwrap());
+        let is_function = source.contains(&format!("fn {}(", names[0]));
+        match is_function {
+            true => assert!(
+                said.iter().all(|one| found.contains(one)),
+                "{line}: {found:?}"
+            ),
+            false => assert_eq!(said, found, "{line}"),
+        }
+        seen += usize::from(!said.is_empty());
     }
-    assert!(seen > 50, "{seen}");
+    assert!(seen > 60, "{seen}");
+}
+
+/// The numbers in a text, in bytes where a unit follows.
+fn figures(text: &str) -> Vec<u64> {
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || c == ';')
+        .collect();
+    let mut figures = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let digits = word.trim_end_matches(',').replace(',', "");
+        let unit = words.get(at + 1).map(|next| next.trim_end_matches(','));
+        let shift = match unit {
+            Some("KiB") => 10,
+            Some("MiB") => 20,
+            Some("GiB") => 30,
+            _ => 0,
+        };
+        figures.extend(digits.parse::<u64>().map(|number| number << shift));
+    }
+    figures
+}
+
+/// The numbers that make up a constant, or that stand in a function.
+fn values(source: &str, name: &str) -> Vec<u64> {
+    let constant = source.split_once(&format!("const {name}:"));
+    let text = match constant {
+        Some((_, rest)) => rest.split_once('=').unwrap().1.split(';').next().unwrap(),
+        None => {
+            let function = source.split_once(&format!("fn {name}("));
+            let function = function.unwrap_or_else(|| panic!("there is no {name}")).1;
+            function.split("\n}\n").next().unwrap()
+        }
+    };
+    let parts = text.split(['(', ')', ',', ':', ';', '{', '}', '=']);
+    let found: Vec<u64> = parts.filter_map(|part| value(source, part)).collect();
+    match constant.is_some() && name.ends_with("_LOG") {
+        true => found.iter().map(|power| 1 << power).collect(),
+        false => found,
+    }
+}
+
+/// What a shift or a product of numbers and constants is.
+fn value(source: &str, text: &str) -> Option<u64> {
+    if let Some((number, by)) = text.split_once("<<") {
+        return Some(value(source, number)? << value(source, by)?);
+    }
+    let factor = |word: &str| match word.trim() {
+        "MIB" => values(source, "MIB").first().copied(),
+        word => word.replace('_', "").parse().ok(),
+    };
+    text.split('*').map(factor).product()
+}
+
+#[test]
+fn the_reader_of_limits_reads_them() {
+    let source = "const MIB: u64 = 1024 * 1024;\nconst A: u64 = 3 * MIB;\nconst B: u32 = 1 << 17;\nconst C: usize = 1_000;\n\
+                  const D_LOG: u32 = 27;\nconst E: F = F {\n    each: 2 * MIB,\n    all: 7,\n};\nfn g(n: u64) -> u64 {\n    n.clamp(1000, 64 * 1024 * MIB)\n}\nconst H: u8 = 9;\n";
+    for (name, text) in [
+        ("A", "3 MiB"),
+        ("B", "a window of 128 KiB, no more"),
+        ("C", "1,000, all together"),
+        ("D_LOG", "128 MiB; `x` is not"),
+        ("E", "2 MiB of each, 7 together"),
+        ("g", "1,000 times it, and at most 64 GiB"),
+    ] {
+        assert_eq!(values(source, name), figures(text), "{name}");
+    }
+    assert_ne!(values(source, "A"), figures("3 KiB"));
 }

@@ -22,5 +22,6 @@ mod folder;
 mod limits;
 mod metadata;
 mod mutants;
+mod operators;
 mod run;
 mod signatures;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::metadata_in;
 use crate::error::Error;
-use crate::publish;
-use crate::storage::Storage;
+use crate::publish::{self, Existing};
+use crate::storage::{Storage, StorageError};
 use crate::tuf::{MAX_TARGETS, Role, metadata};
 use crate::upstream::MemoryUpstream;
 
@@ -38,8 +38,19 @@ pub fn read(storage: &dyn Storage, channel: &str) -> Result<MemoryUpstream, Erro
 }
 
 fn take(files: &mut Files, storage: &dyn Storage, path: String) -> Result<(), Error> {
-    if let Some(bytes) = publish::existing(storage, &path, MAX_TARGETS)?.file() {
-        files.insert(path, bytes);
+    match publish::existing(storage, &path, MAX_TARGETS)? {
+        Existing::File(bytes) => drop(files.insert(path, bytes)),
+        // Too large, or a planted link: there, and nothing that verifies. A root is never done without.
+        Existing::Odd if path.ends_with(".root.json") => {
+            let why = "it is too large, or no file of its own; put back what was published";
+            return Err(Error::Storage(StorageError::Io {
+                path,
+                operation: "read the root",
+                cause: std::io::Error::other(why),
+            }));
+        }
+        Existing::Odd => drop(files.insert(path, Vec::new())),
+        Existing::Absent => {}
     }
     Ok(())
 }
