@@ -9,7 +9,7 @@
 //! Most runs are the library's, in this process; some are the real binary's. `PROPTEST_CASES` sets the number of
 //! cases; seeds of cases that failed are kept in `proptest-regressions/model.txt`. The long form:
 //!
-//!     PROPTEST_CASES=5000 cargo test --test model -- --nocapture
+//!     PROPTEST_CASES=1000 cargo test --test model -- --nocapture
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
