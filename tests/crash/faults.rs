@@ -21,6 +21,9 @@ pub const ENOLCK: i32 = 37;
 pub const ESTALE: i32 = 116;
 pub const EDQUOT: i32 = 122;
 
+pub const SIGINT: i32 = 2;
+pub const SIGTERM: i32 = 15;
+
 /// A fault, as the tracer's rule without its points and calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -38,6 +41,8 @@ pub enum Fault {
     Full,
     /// From here on, every call fails.
     Dead,
+    /// Asked by this signal to stop.
+    Asked(i32),
 }
 
 impl Fault {
@@ -51,6 +56,7 @@ impl Fault {
             Fault::Short => format!("{at}:{at}:*:s"),
             Fault::Full => format!("{at}:0:{FILLING}:e{ENOSPC}"),
             Fault::Dead => format!("{at}:0:*:e{EIO}"),
+            Fault::Asked(signal) => format!("{at}:{at}:*:i{signal}"),
         }
     }
 
@@ -69,13 +75,20 @@ impl Fault {
             Fault::Short => "half written or read",
             Fault::Full => "full from here on",
             Fault::Dead => "dead from here on",
+            Fault::Asked(SIGINT) => "SIGINT",
+            Fault::Asked(_) => "SIGTERM",
         }
     }
 }
 
 /// The faults that a call is given, as far as they can hit it: what fails by itself isn't done, and one byte has no half.
+/// At each the run is asked to stop, by SIGINT and SIGTERM in turns.
 pub fn faults_of(point: &Point) -> Vec<Fault> {
     let mut faults = all_faults_of(point);
+    faults.push(match point.number % 2 {
+        0 => Fault::Asked(SIGINT),
+        _ => Fault::Asked(SIGTERM),
+    });
     let result = point.result.unwrap_or_default();
     faults.retain(|fault| match fault {
         Fault::DoneAndFails(_) | Fault::KilledAfter => result >= 0,
@@ -294,19 +307,56 @@ fn after(
             check::neither(&found, &before, &after).map_or(Ok(()), Err)
         }
         End::Signal => check::neither(&found, before, after).map_or(Ok(()), Err),
+        End::Stopped(_) => ended_by_signal(scenario, &found, known),
+        End::Exit(130) => interrupted(scenario, &found, known, run, fault),
         End::Exit(0) => match check::differ(&found, &known.after) {
             None => Ok(()),
             Some(why) => Err(format!("it says that all is well, and: {why}")),
         },
         // A package or signature that can't be read is refused.
-        End::Exit(3) if scenario.indexes() => {
+        End::Exit(3) if scenario.indexes() && !matches!(fault, Fault::Asked(_)) => {
             refused::all_others_are_published(scenario, scene, &run.stdout, [before, after])
         }
-        End::Exit(1) => {
+        // What came of a signal is never another error.
+        End::Exit(1) if !matches!(fault, Fault::Asked(_)) => {
             told(run, fault)?;
             failed(scenario, &found, known, fault)
         }
         End::Exit(status) => Err(format!("it ends with {status}")),
+    }
+}
+
+/// What a run leaves that was asked to stop, and did: it says so, and what was published is as it was.
+fn interrupted(
+    scenario: &Scenario,
+    found: &State,
+    known: &Known,
+    run: &Traced,
+    fault: Fault,
+) -> Result<(), String> {
+    if !matches!(fault, Fault::Asked(_)) {
+        return Err("nobody asked it to stop".to_owned());
+    }
+    let is_said = |line: &&str| line.starts_with("error: interrupted;");
+    match run.stderr.lines().filter(is_said).count() {
+        1 => failed(scenario, found, known, fault),
+        // One that waits for its turn is ended at once, and has nothing to tell of.
+        0 => check::differ(found, &known.before).map_or(Ok(()), |why| {
+            Err(format!(
+                "it does not say that it was interrupted, and: {why}"
+            ))
+        }),
+        _ => Err("it says twice that it was interrupted".to_owned()),
+    }
+}
+
+/// What a run leaves that was ended by a signal. `keygen` and `trust` have no handler, as they are done at once or wait
+/// for a prompt; the others have one before they change anything.
+fn ended_by_signal(scenario: &Scenario, found: &State, known: &Known) -> Result<(), String> {
+    let (before, after) = (&known.before, &known.after);
+    match scenario.indexes() || scenario.signs_files() {
+        true => check::differ(found, before).map_or(Ok(()), Err),
+        false => check::neither(found, before, after).map_or(Ok(()), Err),
     }
 }
 
@@ -342,7 +392,7 @@ fn told(run: &Traced, fault: Fault) -> Result<(), String> {
         Fault::Fails(error) | Fault::DoneAndFails(error) => error,
         Fault::Full => ENOSPC,
         Fault::Dead => EIO,
-        Fault::Killed | Fault::KilledAfter | Fault::Short => {
+        Fault::Killed | Fault::KilledAfter | Fault::Short | Fault::Asked(_) => {
             let is_told = said.contains("error: ");
             return is_told
                 .then_some(())

@@ -3,9 +3,10 @@
 //! heals, and leaves what a run without faults leaves.
 //!
 //! `cargo test --test crash` tries a sample: every scenario, and every fault of every call at least once. The seed is
-//! printed; `SIGINDEX_SEED=N` repeats it. The long form tries every point of every scenario: a kill at each call that
+//! printed; `SIGINDEX_SEED=N` repeats it. The long form tries every point of every scenario: a kill, and a signal to stop, at each call that
 //! changes something, and EIO and ENOSPC at each call of which these can come; `all:2/8` is the second of eight parts of it;
-//! `turns` gives each call one of the other faults, by turns, which the seed turns:
+//! `signals` asks the run to stop at each point, by SIGINT and SIGTERM in turns; `turns` gives each call one of the other
+//! faults, by turns, which the seed turns:
 //!
 //!     SIGINDEX_POINTS=all cargo test --release --test crash -- --nocapture
 //!
@@ -21,6 +22,8 @@
     clippy::string_slice
 )]
 
+#[path = "../support/compiler.rs"]
+mod compiler;
 #[path = "../support/msgpack.rs"]
 mod msgpack;
 #[path = "../support/reader.rs"]

@@ -105,6 +105,7 @@ fn choose<'k>(all: &'k [(&'static Scenario, Known)]) -> Vec<One<'k>> {
     match name {
         "" => sample(each),
         "all" => part(every(each), asked.split(':').nth(1)),
+        "signals" => part(signals(each), asked.split(':').nth(1)),
         "turns" => part(in_turn(each), asked.split(':').nth(1)),
         _ => {
             assert!(is_name, "{name}: there is no such scenario");
@@ -116,14 +117,23 @@ fn choose<'k>(all: &'k [(&'static Scenario, Known)]) -> Vec<One<'k>> {
 /// The faults that every point is given in the long form.
 const ALWAYS: [Fault; 3] = [Fault::Killed, Fault::Fails(EIO), Fault::Fails(ENOSPC)];
 
-/// Of every point both errors, as far as they can come of it, and a kill where it changes something; those first.
+/// Of every point both errors, as far as they can come of it, and a kill and a signal to stop where it changes something;
+/// those first.
 fn every(each: Vec<One<'_>>) -> Vec<One<'_>> {
     let mut each = shuffled(each);
     each.retain(|(_, point, fault)| match fault {
         Fault::Killed => point.changes() && point.result.is_some_and(|result| result >= 0),
+        Fault::Asked(_) => point.changes(),
         fault => ALWAYS.contains(fault),
     });
     each.sort_by_key(|(_, point, _)| !point.changes());
+    each
+}
+
+/// Every point, at which the run is asked to stop.
+fn signals(each: Vec<One<'_>>) -> Vec<One<'_>> {
+    let mut each = shuffled(each);
+    each.retain(|(_, _, fault)| matches!(fault, Fault::Asked(_)));
     each
 }
 
@@ -158,11 +168,14 @@ fn shuffled<T>(mut all: Vec<T>) -> Vec<T> {
     all
 }
 
-/// Every fault of every call once, and of every scenario so many.
+/// Every fault of every call once, one signal at each call, and of every scenario so many.
 fn sample(each: Vec<One<'_>>) -> Vec<One<'_>> {
     let mut each = shuffled(each);
     let (mut kinds, mut counts) = (BTreeSet::new(), BTreeMap::<&str, usize>::new());
     each.retain(|(known, point, fault)| {
+        if let Fault::Asked(_) = fault {
+            return kinds.insert((point.call.clone(), Fault::Asked(0)));
+        }
         let count = counts.entry(known.0.name).or_default();
         let is_new = kinds.insert((point.call.clone(), *fault));
         let taken = is_new || (*count < SAMPLE && point.changes());

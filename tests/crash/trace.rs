@@ -99,6 +99,8 @@ pub enum End {
     Exit(i32),
     /// Killed.
     Signal,
+    /// By SIGINT or SIGTERM, for which it had no handler.
+    Stopped(i32),
     /// Not at all.
     Hang,
 }
@@ -123,7 +125,7 @@ impl Traced {
 /// The compiled tracer; `None`, and a word about it, where none can be made or nothing may be traced.
 pub fn tracer() -> Option<&'static Path> {
     static TRACER: OnceLock<Result<(TempDir, PathBuf), String>> = OnceLock::new();
-    match TRACER.get_or_init(compile) {
+    match TRACER.get_or_init(made) {
         Ok((_, path)) => Some(path),
         Err(why) => {
             not_to_be_had("the tracer", why);
@@ -132,18 +134,10 @@ pub fn tracer() -> Option<&'static Path> {
     }
 }
 
-fn compile() -> Result<(TempDir, PathBuf), String> {
+fn made() -> Result<(TempDir, PathBuf), String> {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("tracer");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/tracer.c");
-    let mut compiler = Command::new(std::env::var_os("CC").unwrap_or("cc".into()));
-    let compiler = compiler.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"]);
-    let made = compiler.arg(&program).arg(source).output();
-    let made = made.map_err(|error| format!("cc: {error}"))?;
-    let said = String::from_utf8_lossy(&made.stderr).into_owned();
-    if !made.status.success() {
-        return Err(said);
-    }
+    crate::compiler::compile("tests/crash/tracer.c", &program, &[])?;
     let mut probe = Command::new(&program);
     let probe = probe.args(["/nowhere", "/dev/null", "/dev/null", "--", "/bin/true"]);
     let probe = probe.stdin(Stdio::null()).output();
@@ -182,6 +176,7 @@ pub fn traced<S: AsRef<OsStr>>(scene: &Scene, args: &[S], rules: &[String]) -> T
     let end = match end.split(' ').collect::<Vec<_>>().as_slice() {
         ["end", "exit", status] => End::Exit(status.parse().unwrap()),
         ["end", "signal", "9"] => End::Signal,
+        ["end", "signal", signal @ ("2" | "15")] => End::Stopped(signal.parse().unwrap()),
         ["end", "hang"] => End::Hang,
         _ => panic!("the tracer failed: {end}: {}", text(&output.stderr)),
     };

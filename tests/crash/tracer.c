@@ -10,6 +10,7 @@
  *     k    kills the program before the call        K    kills it after the call
  *     eN   the call fails with error N, undone      dN   it is done, and fails with error N all the same
  *     s    a read or write does half of its bytes   h    a listing lacks the last name it would give
+ *     iN   the program gets signal N before the call, which is done
  *
  * LOG gets a line for each point: its number, call, result (? where it was killed in it), number (flags, offset, size),
  * where its bytes begin in DATA (-1: none), path and second path below ROOT, and 1 where a rule was carried out on it.
@@ -426,6 +427,10 @@ static void enter(struct thread *thread) {
         end(thread->id, PTRACE_CONT, 0);
         return;
     }
+    if (rule && rule->action == 'i') {
+        point.hit = 1;
+        kill(program, rule->error);
+    }
     if (rule && rule->action == 's' && *argument(&r, 2) > 1) {
         *argument(&r, 2) /= 2;
         set(thread->id, &r);
@@ -518,7 +523,11 @@ static void stopped(pid_t id, int status) {
 static void gone(pid_t id) {
     struct thread *thread = thread_of(id);
     *thread = threads[--thread_count];
-    if (inside == id) next_waiting();
+    if (inside == id) {
+        /* The signal of the rule ended it in the call. */
+        if (point.rule && point.rule->action == 'i') note("?");
+        next_waiting();
+    }
 }
 
 static void too_long(int signal) {
