@@ -245,6 +245,7 @@ const CASES: [Case; 31] = [
         ("SIGKILL at any moment, twice in a row", "tests/index/stopping.rs::a_killed_run_is_completed_by_the_next"),
         ("SIGKILL at any moment, twice in a row", "tests/index/mishaps.rs::killed_again_and_again_it_comes_to_its_end"),
         ("the next run completes it", "tests/index/stopping.rs::what_a_killed_run_left_is_cleared_away"),
+        ("SIGINT: stops soon, exit 130, nothing half written", "tests/crash/plan.rs::a_fault_at_any_point_leaves_a_whole_channel_that_the_next_run_heals"),
         ("SIGINT: stops soon", "tests/index/stopping.rs::an_interrupted_run_stops_soon_and_publishes_nothing"),
     ]),
     (28, "Two indexers at once: one waits or fails, no package is lost. A dead holder never blocks.", &[
@@ -265,6 +266,9 @@ const CASES: [Case; 31] = [
     (30, "Clock at 1970, 2106 or going backwards: `indexed_timestamp` never falls for a record; a warning.", &[
         ("1970, 2106", "tests/index/published.rs::a_clock_at_either_end_of_time_is_no_crash"),
         ("going backwards", "tests/index/published.rs::the_time_never_falls_when_the_clock_does"),
+        ("1970, 2106", "tests/faults/clock.rs::at_either_end_of_time_it_works_and_a_right_clock_goes_on_from_there"),
+        ("going backwards", "tests/faults/clock.rs::where_it_goes_back_a_year_nothing_is_lost_and_no_time_falls"),
+        ("going backwards", "tests/faults/clock.rs::a_signed_index_never_goes_down_in_version"),
         ("a warning", "tests/index/ledger.rs::a_clock_that_went_back_is_told_of"),
     ]),
     (31, "stdout closed (`| head -1`), no HOME, a terminal of width 0: no panic.", &[

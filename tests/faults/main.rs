@@ -9,6 +9,8 @@
     clippy::string_slice
 )]
 
+#[path = "../support/compiler.rs"]
+mod compiler;
 #[path = "../support/scene.rs"]
 mod scene;
 #[path = "../support/shared.rs"]
@@ -17,6 +19,7 @@ mod shared;
 mod archives;
 mod bombs;
 mod cases;
+mod clock;
 mod flawed;
 mod folder;
 mod limits;
