@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::attestation::{SidecarName, sidecar_name};
 use crate::package::Format;
 use crate::record::is_deceptive;
+use crate::shown::shown;
 use crate::sidecar;
 use crate::storage::{Item, Kind, Storage, StorageError, is_own_temporary};
 
@@ -301,7 +302,7 @@ impl Subdir {
             self.others.insert(name.to_owned(), item.kind);
             return;
         };
-        let path = || self.name.path_of(&name.escape_debug().to_string());
+        let path = || self.name.path_of(&shown(name));
         if matches!(item.kind, Kind::Folder | Kind::Special) {
             warnings.push(format!(
                 "{}: named like a package, but not a file; skipped",
@@ -333,7 +334,7 @@ impl Subdir {
             .iter()
             .filter(|name| !names.contains(name.as_str()))
         {
-            let path = self.name.path_of(&orphan.escape_debug().to_string());
+            let path = self.name.path_of(&shown(orphan));
             warnings.push(format!(
                 "{path}{}: a signature without its package",
                 sidecar::SUFFIX
@@ -343,7 +344,7 @@ impl Subdir {
             matches!(sidecar_name(name), Some(SidecarName::Mutable(package)) if !names.contains(package))
         });
         for list in lists {
-            let path = self.name.path_of(&list.escape_debug().to_string());
+            let path = self.name.path_of(&shown(list));
             warnings.push(format!("{path}: attestations without their package"));
         }
     }

@@ -8,7 +8,7 @@
 //! | edge | `main`, `lib`, [`cli`]: flags become opened objects; the only room that prints |
 //! | stories | [`index`](mod@index), [`sign`](mod@sign), [`verify`](mod@verify), [`audit`](mod@audit), `trust`, `gate`: the order of the steps, and the threads |
 //! | middle | [`channel`], [`package`], [`signature`], [`sidecar`], [`attestation`], [`repodata`], [`patch`], [`publish`], [`report`], [`progress`], [`signing_log`], [`tuf`] |
-//! | floor | [`storage`], [`upstream`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], `child`, [`error`] |
+//! | floor | [`storage`], [`upstream`], [`cache`], [`keys`], [`record`], [`details`], [`version`], [`match_spec`], [`json`], [`shown`], `child`, [`error`] |
 //!
 //! Nothing looks up: a room knows those of its own storey and below. `tests/house.rs` holds this.
 //!
@@ -59,6 +59,7 @@ pub mod publish;
 pub mod record;
 pub mod repodata;
 pub mod report;
+pub mod shown;
 pub mod sidecar;
 pub mod sign;
 pub mod signature;

@@ -9,6 +9,7 @@ use std::fmt::{self, Display, Write as _};
 use serde::{Deserialize, Serialize};
 
 use crate::patch::{PackageKeys, PatchReport};
+use crate::shown::line;
 pub use scanned::{ScanCounts, Scanned};
 
 /// How many names of a kind are shown before the rest is only counted.
@@ -228,14 +229,14 @@ fn shorten(text: &mut String) {
     }
 }
 
-/// A titled list of at most `limit` names; nothing where there are none to show.
+/// A titled list of at most `limit` names, which may be those of a planted index; nothing where there are none to show.
 fn list(out: &mut String, limit: usize, title: &str, names: &[String]) {
     if names.is_empty() || limit == 0 {
         return;
     }
     let _ = writeln!(out, "{title}:");
     for name in names.iter().take(limit) {
-        let _ = writeln!(out, "  {name}");
+        let _ = writeln!(out, "  {}", line(name));
     }
     if let Some(more @ 1..) = names.len().checked_sub(limit) {
         let _ = writeln!(out, "  and {more} more (-v or --json lists them)");
@@ -248,7 +249,7 @@ fn describe(out: &mut String, patches: &PatchReport, limit: usize) {
         out,
         "patched {} by {}: {} changed, {} revoked, {} removed, {} not there",
         patches.subdir,
-        patches.source,
+        line(&patches.source),
         patches.changed.len(),
         patches.revoked.len(),
         patches.removed.len(),
@@ -388,6 +389,28 @@ fn plural(count: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_a_planted_index_begin_no_line() {
+        let names = vec!["noarch/a\nb-1-0.conda".to_owned()];
+        let patches = PatchReport {
+            source: "p\nq".to_owned(),
+            unmatched: names.clone(),
+            ..PatchReport::default()
+        };
+        let report = Report {
+            removed: names,
+            patches: vec![patches],
+            ..Report::default()
+        };
+        let text = report.text(true);
+        assert_eq!(
+            text.matches(r"  noarch/a\nb-1-0.conda").count(),
+            2,
+            "{text}"
+        );
+        assert!(text.contains(r"by p\nq:"), "{text}");
+    }
 
     #[test]
     fn the_text_names_what_matters_and_counts_the_rest() {

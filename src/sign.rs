@@ -14,6 +14,7 @@ use crate::keys::Keyring;
 use crate::package::{self, PackageError, ReadOptions};
 use crate::progress::Progress;
 use crate::record::hex;
+use crate::shown::{shown, told};
 use crate::sidecar::{self, Folders};
 use crate::signature::{self, Check, Signature, reads_as_metadata};
 use crate::signing_log::{Signed, SigningLog};
@@ -166,7 +167,7 @@ fn sign_one(
         _ => {}
     }
     let signature = signature::sign(tools.key.signer()?, &sha256).map_err(|error| Error::Sign {
-        path: file.display().to_string(),
+        path: shown(file),
         cause: error.to_string(),
     })?;
     let made = Made {
@@ -282,7 +283,7 @@ impl Writer<'_> {
             return Ok(());
         };
         let lines = signed.iter().map(|(file, _, made)| Signed {
-            file: file.display().to_string(),
+            file: told(file),
             sha256: hex(&made.sha256),
         });
         let lines: Vec<Signed> = lines.collect();
@@ -296,7 +297,7 @@ impl Writer<'_> {
         };
         let place = self.folders.place_of(first);
         let (storage, _) = place.map_err(|cause| Error::Sign {
-            path: first.display().to_string(),
+            path: shown(first),
             cause,
         })?;
         let changes = signed.iter().map(|(_, _, made)| {

@@ -11,6 +11,7 @@ use rustix::fs::{Access, OFlags, fcntl_setfl};
 use crate::error::Error;
 use crate::json::{Json, Object};
 use crate::keys::PublicKey;
+use crate::shown::shown;
 
 /// An append-only file of JSON lines.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl SigningLog {
                 Ok(file)
             })
             .map_err(|cause| Error::File {
-                path: path.display().to_string(),
+                path: shown(path),
                 operation: "open the signing log",
                 cause,
             })?;
@@ -80,7 +81,7 @@ impl SigningLog {
             () => allowed(folder, Access::WRITE_OK | Access::EXEC_OK),
         };
         checked.map_err(|cause| Error::File {
-            path: path.display().to_string(),
+            path: shown(path),
             operation: "open the signing log",
             cause,
         })
@@ -112,7 +113,7 @@ impl SigningLog {
                 synced => synced,
             })
             .map_err(|cause| Error::File {
-                path: self.path.display().to_string(),
+                path: shown(&self.path),
                 operation: "append to the signing log",
                 cause,
             })

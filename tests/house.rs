@@ -330,6 +330,14 @@ fn libraries_stay_in_their_rooms() {
 }
 
 #[test]
+fn names_are_shown_by_one_function() {
+    let raw = |source: &Source| source.code.contains(".display()");
+    let wrong = sources().into_iter().filter(raw);
+    let wrong = wrong.map(|it| format!("src/{}: .display(), which is for shown()", it.path));
+    none(wrong.collect());
+}
+
+#[test]
 fn other_programs_are_started_without_secrets() {
     none(only_in(&["child"], &["Command::new"]));
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::packages::{Expected, Task};
 use super::{Context, What};
 use crate::package::Format;
+use crate::shown::told;
 use crate::sidecar;
 use crate::verify::{self, Found, Place};
 
@@ -49,8 +50,8 @@ impl Listing<'_> {
         let mut loose = Vec::new();
         for found in verify::packages_of(root) {
             let path = match found.file.strip_prefix(root) {
-                Ok(path) => path.display().to_string(),
-                Err(_) => found.file.display().to_string(),
+                Ok(path) => told(path),
+                Err(_) => told(&found.file),
             };
             let subdir = path.split_once('/').map(|(subdir, _)| subdir);
             let subdir = subdir.filter(|name| self.subdirs.contains_key(*name));

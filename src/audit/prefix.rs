@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::package::{self, PackageError, ReadOptions};
 use crate::record::hex;
 use crate::repodata::{Published, REPODATA, shards::SHARD_INDEX};
+use crate::shown::shown;
 use crate::sidecar;
 use crate::storage::{Kind, Links, LocalStorage, Storage as _};
 use crate::upstream::{self, StoredUpstream};
@@ -93,7 +94,7 @@ pub fn audit_prefix(
     tools.progress.finish();
     let (findings, counts) = findings.finish();
     Ok(PrefixAudit {
-        prefix: prefix.display().to_string(),
+        prefix: shown(prefix),
         installed: count,
         findings,
         counts,
@@ -109,11 +110,11 @@ fn open(channel: &str, request: &PrefixRequest<'_>) -> Result<(Place, Anchor), E
 fn installed(prefix: &Path, findings: &Findings) -> Result<Vec<Installed>, Error> {
     let storage = LocalStorage::open(prefix)?;
     let items = storage.list(META)?;
-    let folder = StoredUpstream::new(prefix.display().to_string(), Arc::new(storage));
+    let folder = StoredUpstream::new(shown(prefix), Arc::new(storage));
     let mut found = Vec::new();
     for item in items.iter().filter(|item| item.kind != Kind::Folder) {
         let Some(name) = item.name.to_str() else {
-            let name = item.name.to_string_lossy();
+            let name = shown(&item.name);
             let file = format!("{META}/{name}");
             findings.error(What::Installed, &file, "its name is not UTF-8");
             continue;
@@ -377,7 +378,7 @@ fn tarball(one: &Installed, sha256: &[u8; 32], tools: &Tools<'_>) -> Result<Opti
     let Some(path) = &one.tarball else {
         return Ok(None);
     };
-    let shown = path.display();
+    let shown = shown(path);
     let opened = sidecar::place_of(path).and_then(|(storage, name)| {
         let opened = storage.open(&name, Links::Follow);
         opened.map_err(|error| error.to_string())

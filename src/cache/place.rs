@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::CacheError;
 use crate::keys::is_foreign;
+use crate::shown::shown;
 
 /// Makes the folder and the file with their modes, in the calls that create them, and looks at those
 /// that are there already.
 pub(super) fn make_private(path: &Path) -> Result<(), CacheError> {
     let open_error = |path: &Path, operation| {
-        let path = path.display().to_string();
+        let path = shown(path);
         move |cause: io::Error| CacheError::Open {
             path,
             operation,
@@ -49,7 +50,7 @@ pub(super) fn make_private(path: &Path) -> Result<(), CacheError> {
 pub(super) fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), CacheError> {
     let untrusted = |fault, remedy| {
         Err(CacheError::Untrusted {
-            path: path.display().to_string(),
+            path: shown(path),
             fault,
             remedy,
         })
@@ -70,12 +71,12 @@ pub(super) fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), Cach
 /// Puts a useless cache aside, as `….broken`: what was named with `--cache` may be no cache at all.
 pub(super) fn put_aside(path: &Path) -> Result<(), CacheError> {
     let fail = |cause| CacheError::Open {
-        path: path.display().to_string(),
+        path: shown(path),
         operation: "put the broken cache aside",
         cause,
     };
-    std::fs::rename(path, format!("{}.broken", path.display())).map_err(fail)?;
-    let journal = PathBuf::from(format!("{}-journal", path.display()));
+    std::fs::rename(path, beside(path, ".broken")).map_err(fail)?;
+    let journal = beside(path, "-journal");
     match std::fs::remove_file(&journal) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(fail(cause)),
         _ => {}
@@ -86,6 +87,13 @@ pub(super) fn put_aside(path: &Path) -> Result<(), CacheError> {
         .mode(0o600)
         .open(path);
     made.map(drop).map_err(fail)
+}
+
+/// The path of a file whose name goes on.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 #[cfg(test)]

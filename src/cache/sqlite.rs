@@ -13,6 +13,7 @@ use rusqlite::{
 use super::place::{make_private, put_aside, trusted};
 use super::row;
 use super::{Cache, CacheError, Entry, Gone, Known, Seen, Versions};
+use crate::shown::shown;
 
 /// Rises with every change of the schema or of what a column means.
 const SCHEMA_VERSION: i64 = 3;
@@ -104,7 +105,7 @@ impl SqliteCache {
     }
 
     fn fail(&self, operation: &'static str) -> impl Fn(rusqlite::Error) -> CacheError + use<> {
-        let path = self.path.display().to_string();
+        let path = shown(&self.path);
         move |cause| CacheError::Database {
             path: path.clone(),
             operation,
@@ -133,7 +134,7 @@ impl SqliteCache {
 
 /// What an operator is told of a cache that is put aside.
 fn said_of(path: &Path, why: &str) -> String {
-    let path = path.display();
+    let path = shown(path);
     format!("{path}: the cache {why}; it is put aside as {path}.broken and built anew")
 }
 
@@ -245,7 +246,7 @@ impl Unusable {
         move |cause| match is_worthless(path, &cause) {
             true => Unusable::Rebuild("is corrupt"),
             false => Unusable::Failed(CacheError::Database {
-                path: path.display().to_string(),
+                path: shown(path),
                 operation,
                 cause,
             }),
@@ -256,7 +257,7 @@ impl Unusable {
         match self {
             Unusable::Failed(error) => error,
             Unusable::Rebuild(fault) => CacheError::Untrusted {
-                path: path.display().to_string(),
+                path: shown(path),
                 fault,
                 remedy: "remove it",
             },

@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::options::{SigningOptions, variable};
 use crate::error::Error;
 use crate::keys::{KeyName, Keyring, KeysDir, PublicKey};
+use crate::shown::shown;
 use crate::signature::{ExecPlan, ExecSigner, Group, Signer};
 
 const KEY_NAME: &str = "SIGINDEX_KEY_NAME";
@@ -120,7 +121,7 @@ impl Elsewhere {
                 let path = folder.public_path(public.name());
                 Err(Error::Environment(format!(
                     "{} is another key than the one that signs ({}); name this one otherwise with --key-name, or put its public half there",
-                    path.display(),
+                    shown(path),
                     public.fingerprint()
                 )))
             }

@@ -6,6 +6,7 @@ use super::signing::{environment_key, environment_name, passphrase, set_passphra
 use crate::error::Error;
 use crate::index::Keys as Fingerprints;
 use crate::keys::{Fingerprint, KeyError, KeyName, Keyring, KeysDir, PublicKey, Use};
+use crate::shown::shown;
 use crate::signature::{Signer, local_signer};
 
 const PRIVATE_KEY: &str = "SIGINDEX_INDEX_PRIVATE_KEY";
@@ -43,7 +44,7 @@ impl IndexKey<'_> {
         elsewhere.map(Choice::Elsewhere).ok_or_else(|| {
             let prints: Vec<_> = named.iter().map(ToString::to_string).collect();
             Error::NoIndexKey {
-                folder: self.folder.path().display().to_string(),
+                folder: shown(self.folder.path()),
                 fingerprints: prints.join(", "),
             }
         })

@@ -5,6 +5,7 @@ use super::out;
 use super::signing::new_passphrase;
 use crate::error::Error;
 use crate::keys::{DEFAULT_KEY_BITS, KeyName, KeySize, WeakSizes};
+use crate::shown::shown;
 
 /// Flags of `keygen`.
 #[derive(Debug, clap::Args)]
@@ -51,8 +52,8 @@ pub fn run(args: &Args) -> Result<u8, Error> {
     if !args.quiet {
         out::result(&format!(
             "private key  {}\npublic key   {}\nfingerprint  {}\n",
-            folder.private_path(&name).display(),
-            folder.public_path(&name).display(),
+            shown(folder.private_path(&name)),
+            shown(folder.public_path(&name)),
             key.fingerprint()
         ))?;
     }

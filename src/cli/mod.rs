@@ -24,9 +24,12 @@ mod verify;
 
 use std::process::ExitCode;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 use crate::error::Error;
+use crate::shown::line;
 
 /// What belongs to no single flag.
 const AFTER_HELP: &str = "\
@@ -112,6 +115,37 @@ mod status {
     pub const INTERRUPTED: u8 = 130;
 }
 
+/// The words on the command line that an error quotes may be names that a shell found.
+fn with_names_shown(mut error: clap::Error) -> clap::Error {
+    let styled = |tip: &StyledStr| {
+        let text = tip.to_string();
+        let shown = line(&text);
+        match shown == text {
+            true => tip.clone(),
+            false => StyledStr::from(shown),
+        }
+    };
+    let quoted = |(kind, value): (ContextKind, &ContextValue)| {
+        let shown = match value {
+            ContextValue::String(word) => ContextValue::String(line(word)),
+            ContextValue::Strings(words) => {
+                ContextValue::Strings(words.iter().map(|word| line(word)).collect())
+            }
+            // Tips, of which one quotes what was not understood.
+            ContextValue::StyledStrs(tips) => {
+                ContextValue::StyledStrs(tips.iter().map(styled).collect())
+            }
+            _ => return None,
+        };
+        Some((kind, shown))
+    };
+    let shown: Vec<_> = error.context().filter_map(quoted).collect();
+    for (kind, value) in shown {
+        error.insert(kind, value);
+    }
+    error
+}
+
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     options::allow_many_files();
@@ -119,6 +153,7 @@ pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            let error = with_names_shown(error);
             // A closed stdout is no reason to fail.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(status::USAGE));

@@ -16,6 +16,7 @@ use super::status;
 use crate::error::Error;
 use crate::keys::KeysDir;
 use crate::progress::{Display, Progress};
+use crate::shown::shown;
 use crate::signing_log::SigningLog;
 
 const KEYS_DIR: &str = "SIGINDEX_KEYS_DIR";
@@ -201,7 +202,7 @@ pub fn signing_log(signing: &SigningOptions, dry_run: bool) -> Result<Option<Sig
 /// When it can't be read, is no text in UTF-8, or has more than `most` bytes.
 pub fn read_text(path: &Path, most: u64, operation: &'static str) -> Result<String, Error> {
     let fail = |cause| Error::File {
-        path: path.display().to_string(),
+        path: shown(path),
         operation,
         cause,
     };

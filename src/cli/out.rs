@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Write as _};
 
 use crate::error::Error;
+use crate::shown::{line, lines};
 
 /// The most characters of an error.
 const MESSAGE: usize = 8_000;
@@ -13,7 +14,7 @@ const MESSAGE: usize = 8_000;
 /// # Errors
 /// When it can't be written, as on a full disk; a reader that went away has read enough.
 pub fn result(text: &str) -> Result<(), Error> {
-    bytes(printable(text).as_bytes())
+    bytes(lines(text).as_bytes())
 }
 
 /// Bytes that were asked for, as they are.
@@ -38,12 +39,12 @@ pub fn bytes(bytes: &[u8]) -> Result<(), Error> {
 
 /// A message beside the result.
 pub fn message(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", printable(text));
+    let _ = writeln!(std::io::stderr(), "{}", lines(text));
 }
 
-/// A warning.
+/// A warning, which is one line.
 pub fn warning(text: &str) {
-    message(&format!("warning: {text}"));
+    message(&format!("warning: {}", line(text)));
 }
 
 /// An error.
@@ -52,31 +53,4 @@ pub fn error(text: &str) {
     let shown: String = text.chars().take(MESSAGE).collect();
     let cut = if shown.len() < text.len() { "…" } else { "" };
     message(&format!("error: {shown}{cut}"));
-}
-
-/// Escapes what could move the cursor or hide text.
-fn printable(text: &str) -> String {
-    let escape = |c: char| c != '\n' && crate::record::is_deceptive(c) && c != ' ';
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if escape(c) {
-            out.extend(c.escape_default())
-        } else {
-            out.push(c)
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_moves_the_cursor() {
-        assert_eq!(
-            printable("a b\n\u{1b}[2J\t\u{202e}é"),
-            "a b\n\\u{1b}[2J\\t\\u{202e}é"
-        );
-    }
 }

@@ -10,6 +10,7 @@ use super::options::{
 use super::signing::Keys;
 use super::{out, status};
 use crate::error::Error;
+use crate::shown::shown;
 use crate::sign::{self, Outcome, Tools};
 
 /// Flags of `sign`.
@@ -55,7 +56,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
     let mut text = String::new();
     let mut failed = false;
     for (file, outcome) in args.files.iter().zip(&outcomes) {
-        let file = file.display().to_string();
+        let file = shown(file);
         let word = match outcome {
             Outcome::Signed => "SIGNED",
             Outcome::Kept => "KEPT",

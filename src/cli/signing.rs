@@ -12,6 +12,7 @@ use crate::keys::{
     AskPassphrase, KeyError, KeyName, KeySize, Keyring, KeysDir, PrivateKey, PublicKey, Use,
 };
 use crate::progress::Progress;
+use crate::shown::shown;
 use crate::signature::{Signer, local_signer};
 
 const PASSPHRASE: &str = "SIGINDEX_PASSPHRASE";
@@ -108,7 +109,7 @@ impl Keys {
         let of_index: Vec<_> = there
             .extract_if(.., |name| self.signs_index(name, roles))
             .collect();
-        let folder = self.folder.path().display().to_string();
+        let folder = shown(self.folder.path());
         match there.as_slice() {
             [] if of_index.is_empty() => Err(Error::NoKey { folder }),
             [] => Err(Error::OnlyIndexKeys {
@@ -148,7 +149,7 @@ impl Keys {
                 self.folder.create(&name, KeySize::default(), None)?;
                 out::message(&format!(
                     "made the key {name} in {}",
-                    self.folder.path().display()
+                    shown(self.folder.path())
                 ));
                 Ok(self.folder.load_private(&name, &passphrase)?)
             }
@@ -164,7 +165,7 @@ impl Keys {
         let key = environment_key(PRIVATE_KEY, name, ask)?;
         match self.keyring.get(name) {
             Some(Ok(public)) if public.fingerprint() != key.public().fingerprint() => {
-                let public = self.folder.public_path(name).display().to_string();
+                let public = shown(self.folder.public_path(name));
                 Err(Error::Environment(format!(
                     "{public} is not the public half of ${PRIVATE_KEY}; correct ${KEY_NAME}"
                 )))

@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::keys::PublicKey;
 use crate::package::Format;
 use crate::record::hex;
+use crate::shown::shown;
 use crate::sidecar;
 use crate::upstream::Upstream;
 
@@ -289,7 +290,7 @@ fn memory(guard: &Guard) -> Result<PathBuf, Error> {
         .mode(0o700)
         .create(&folder);
     made.map_err(|cause| Error::File {
-        path: folder.display().to_string(),
+        path: shown(&folder),
         operation: "make the folder for what the gate saw",
         cause,
     })?;

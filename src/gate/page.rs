@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::channel::Require;
 use super::log::{Counts, Event, Log, What};
-use crate::record::is_deceptive;
+use crate::shown::line;
 
 /// How the pages look.
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}\
@@ -130,14 +130,7 @@ pub(super) fn status(channels: &[&About], log: &Log) -> Value {
 
 /// A text as HTML shows it, with characters that don't show, or deceive, spelled out.
 fn escape(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            c if is_deceptive(c) && c != ' ' => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
-    quick_xml::escape::escape(shown.as_str()).into_owned()
+    quick_xml::escape::escape(line(text).as_str()).into_owned()
 }
 
 #[cfg(test)]

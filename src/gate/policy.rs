@@ -13,6 +13,7 @@ pub use file::PolicyFile;
 pub use super::channel::Require;
 use crate::error::Error;
 use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey};
+use crate::shown::told;
 
 /// How long an index is served before it is asked for again, unless something else is said.
 pub const FRESH: Duration = Duration::from_secs(10);
@@ -101,7 +102,7 @@ impl Source {
     /// What keys are pinned to: the folder or the URL as it was given.
     pub fn as_text(&self) -> String {
         match self {
-            Source::Folder(path) => path.display().to_string(),
+            Source::Folder(path) => told(path),
             Source::Url(url) => url.clone(),
         }
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::shown::shown;
 use crate::storage::remedy;
 
 use super::{
@@ -57,7 +58,7 @@ pub enum KeyError {
         bits: u32,
     },
     /// A folder of keys cannot be listed.
-    #[error("cannot list the keys in {}: {source}{}", path.display(), remedy(source))]
+    #[error("cannot list the keys in {}: {source}{}", shown(path), remedy(source))]
     ListFolder {
         /// The folder.
         path: PathBuf,
@@ -65,7 +66,10 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A folder of keys cannot be made.
-    #[error("cannot make the keys folder {}: {source}; make it yourself with mode 0700, or name another with --keys-dir", path.display())]
+    #[error(
+        "cannot make the keys folder {}: {source}; make it yourself with mode 0700, or name another with --keys-dir",
+        shown(path)
+    )]
     MakeFolder {
         /// The folder.
         path: PathBuf,
@@ -73,7 +77,10 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A folder of keys cannot be written to.
-    #[error("cannot write into the keys folder {}: {source}; give it back its write permission, or name another with --keys-dir", path.display())]
+    #[error(
+        "cannot write into the keys folder {}: {source}; give it back its write permission, or name another with --keys-dir",
+        shown(path)
+    )]
     FolderNotWritable {
         /// The folder.
         path: PathBuf,
@@ -81,7 +88,11 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A folder of keys cannot be synced to disk.
-    #[error("cannot sync the folder {} to disk: {source}{}", path.display(), remedy(source))]
+    #[error(
+        "cannot sync the folder {} to disk: {source}{}",
+        shown(path),
+        remedy(source)
+    )]
     SyncFolder {
         /// The folder.
         path: PathBuf,
@@ -89,7 +100,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A key's file cannot be opened.
-    #[error("cannot open the key file {}: {source}{}", path.display(), remedy(source))]
+    #[error("cannot open the key file {}: {source}{}", shown(path), remedy(source))]
     Open {
         /// The file.
         path: PathBuf,
@@ -97,7 +108,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A key's file cannot be read.
-    #[error("cannot read the key file {}: {source}{}", path.display(), remedy(source))]
+    #[error("cannot read the key file {}: {source}{}", shown(path), remedy(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -105,7 +116,11 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A key's file cannot be made, whole and synced.
-    #[error("cannot create the key file {}: {source}{}", path.display(), remedy(source))]
+    #[error(
+        "cannot create the key file {}: {source}{}",
+        shown(path),
+        remedy(source)
+    )]
     Create {
         /// The file.
         path: PathBuf,
@@ -113,19 +128,28 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A key's file is a folder, FIFO, socket or device.
-    #[error("the key file {} is not a regular file; move it out of the keys folder", path.display())]
+    #[error(
+        "the key file {} is not a regular file; move it out of the keys folder",
+        shown(path)
+    )]
     NotAFile {
         /// What stands in the key's place.
         path: PathBuf,
     },
     /// A key's file is far too long to be one.
-    #[error("the key file {} is longer than 64 KiB, so it is not a key; move it out of the keys folder", path.display())]
+    #[error(
+        "the key file {} is longer than 64 KiB, so it is not a key; move it out of the keys folder",
+        shown(path)
+    )]
     TooLong {
         /// The file.
         path: PathBuf,
     },
     /// There is no private key of that name.
-    #[error("there is no private key {}; make one with `sigindex keygen {name}`", path.display())]
+    #[error(
+        "there is no private key {}; make one with `sigindex keygen {name}`",
+        shown(path)
+    )]
     NoPrivateKey {
         /// The name asked for.
         name: KeyName,
@@ -133,7 +157,10 @@ pub enum KeyError {
         path: PathBuf,
     },
     /// A private key belongs to somebody else.
-    #[error("the private key {} belongs to user {owner}, who can read and change it: `chown {user}` it, or use a key of your own", path.display())]
+    #[error(
+        "the private key {} belongs to user {owner}, who can read and change it: `chown {user}` it, or use a key of your own",
+        shown(path)
+    )]
     Owner {
         /// The file.
         path: PathBuf,
@@ -143,7 +170,7 @@ pub enum KeyError {
         user: u32,
     },
     /// A private key can be read or changed by others.
-    #[error("the private key {path} is open to others (mode {mode:04o}): `chmod 600 {path}`; if others may have read it, make a new key", path = path.display())]
+    #[error("the private key {path} is open to others (mode {mode:04o}): `chmod 600 {path}`; if others may have read it, make a new key", path = shown(path))]
     OpenToOthers {
         /// The file.
         path: PathBuf,
@@ -151,7 +178,7 @@ pub enum KeyError {
         mode: u32,
     },
     /// A private key can be read or changed by its group.
-    #[error("the private key {path} is open to its group (mode {mode:04o}): `chmod 600 {path}`, or pass --group-readable-keys for a secret mount that the group only reads", path = path.display())]
+    #[error("the private key {path} is open to its group (mode {mode:04o}): `chmod 600 {path}`, or pass --group-readable-keys for a secret mount that the group only reads", path = shown(path))]
     OpenToGroup {
         /// The file.
         path: PathBuf,
@@ -159,7 +186,7 @@ pub enum KeyError {
         mode: u32,
     },
     /// A file that should hold the PIN of a token.
-    #[error("cannot use the PIN file {}: {why}", path.display())]
+    #[error("cannot use the PIN file {}: {why}", shown(path))]
     Pin {
         /// The file.
         path: PathBuf,
@@ -183,7 +210,7 @@ pub enum KeyError {
         fault: PrivateKeyFault,
     },
     /// A private key lies there without its public key.
-    #[error("the private key {private} has no {public} beside it; write it with `openssl rsa -in {private} -pubout -out {public}`", private = private.display(), public = public.display())]
+    #[error("the private key {private} has no {public} beside it; write it with `openssl rsa -in {private} -pubout -out {public}`", private = shown(private), public = shown(public))]
     NoPublicKey {
         /// The private key's file.
         private: PathBuf,
@@ -191,7 +218,11 @@ pub enum KeyError {
         public: PathBuf,
     },
     /// A private key's own public key is not the one beside it.
-    #[error("{} is not the public key of {}; clients would refuse its signatures. Find out which of the two is wrong before anything is signed", public.display(), private.display())]
+    #[error(
+        "{} is not the public key of {}; clients would refuse its signatures. Find out which of the two is wrong before anything is signed",
+        shown(public),
+        shown(private)
+    )]
     Mismatch {
         /// The private key's file.
         private: PathBuf,
@@ -199,13 +230,20 @@ pub enum KeyError {
         public: PathBuf,
     },
     /// A key is to be made where a file is.
-    #[error("{} exists already, and a key is never overwritten; choose another name", path.display())]
+    #[error(
+        "{} exists already, and a key is never overwritten; choose another name",
+        shown(path)
+    )]
     Exists {
         /// The file in the way.
         path: PathBuf,
     },
     /// A key is to be made where its private half alone is.
-    #[error("{} exists already, and {} does not, as when making the key was cut off; if nothing was signed with it, remove it, and make the key again", path.display(), public.display())]
+    #[error(
+        "{} exists already, and {} does not, as when making the key was cut off; if nothing was signed with it, remove it, and make the key again",
+        shown(path),
+        shown(public)
+    )]
     HalfThere {
         /// The file in the way.
         path: PathBuf,
@@ -297,7 +335,10 @@ pub enum KeyError {
         bits: u32,
     },
     /// A key that is to be added has the name of another.
-    #[error("{} is there already and holds another key, or none; add this one under another name with --name, or first `sigindex keys remove` the old one", path.display())]
+    #[error(
+        "{} is there already and holds another key, or none; add this one under another name with --name, or first `sigindex keys remove` the old one",
+        shown(path)
+    )]
     OtherKeyThere {
         /// The file in the way.
         path: PathBuf,
@@ -315,7 +356,10 @@ pub enum KeyError {
         expected: Fingerprint,
     },
     /// Nothing of a key is there.
-    #[error("there is no key {name} in {}; `sigindex keys` lists them", folder.display())]
+    #[error(
+        "there is no key {name} in {}; `sigindex keys` lists them",
+        shown(folder)
+    )]
     NoSuchKey {
         /// The name.
         name: KeyName,
@@ -323,13 +367,20 @@ pub enum KeyError {
         folder: PathBuf,
     },
     /// A private key is in the way of removing its public one.
-    #[error("the private key {} is there, too, and can't be used without its public key; remove both with --private", path.display())]
+    #[error(
+        "the private key {} is there, too, and can't be used without its public key; remove both with --private",
+        shown(path)
+    )]
     PrivateThere {
         /// The private key's file.
         path: PathBuf,
     },
     /// A key's file can't be removed.
-    #[error("cannot remove the key file {}: {source}{}", path.display(), remedy(source))]
+    #[error(
+        "cannot remove the key file {}: {source}{}",
+        shown(path),
+        remedy(source)
+    )]
     Remove {
         /// The file.
         path: PathBuf,

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::pem::begins_like_private_key;
 use super::private::{Found, private_error};
 use super::{AskPassphrase, KeyError, KeyName, Keyring, MAX_KEY_FILE_BYTES, PrivateKey, PublicKey};
+use crate::shown::shown;
 
 /// How many bytes of a file are looked at to see whether it is a private key.
 const HEAD_BYTES: u64 = 4096;
@@ -110,7 +111,7 @@ impl KeysDir {
         let found = self.find_private(name)?;
         let public = self.public_beside(name)?;
         let place = self.private_path(name);
-        let key = found.open(&place.display().to_string(), name, passphrase)?;
+        let key = found.open(&shown(place), name, passphrase)?;
         self.hold_against(&key, &public)?;
         Ok(key)
     }
@@ -128,7 +129,7 @@ impl KeysDir {
         })?;
         self.check_access(&path, &metadata)?;
         let bytes = read_whole(file, &path)?;
-        Found::read(name, &bytes).map_err(|fault| private_error(&path.display().to_string(), fault))
+        Found::read(name, &bytes).map_err(|fault| private_error(&shown(path), fault))
     }
 
     pub(super) fn check_access(&self, path: &Path, metadata: &Metadata) -> Result<(), KeyError> {
@@ -199,7 +200,7 @@ impl PublicKey {
         let (file, _) = open_regular(path)?;
         let bytes = read_whole(file, path)?;
         PublicKey::from_pem(name.clone(), &bytes).map_err(|fault| KeyError::Public {
-            place: path.display().to_string(),
+            place: shown(path),
             fault,
         })
     }

@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::KeyError;
 use super::create::{make_folder, sync_folder};
 use super::folder::is_foreign;
+use crate::shown::shown;
 use crate::storage::remedy;
 
 /// The most bytes that are read of a file of settings.
@@ -49,7 +50,7 @@ pub(super) trait Settings:
 #[non_exhaustive]
 pub enum SettingsError {
     /// The system refused something.
-    #[error("cannot {operation} {}: {source}{}", path.display(), remedy(source))]
+    #[error("cannot {operation} {}: {source}{}", shown(path), remedy(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -59,13 +60,19 @@ pub enum SettingsError {
         source: io::Error,
     },
     /// A link, a folder or a device stands in its place.
-    #[error("{} is not a regular file of its own (it may be a link); move it away", path.display())]
+    #[error(
+        "{} is not a regular file of its own (it may be a link); move it away",
+        shown(path)
+    )]
     NotAFile {
         /// What stands there.
         path: PathBuf,
     },
     /// It belongs to somebody else.
-    #[error("{} belongs to user {owner}, who could decide with it what is trusted; move it away, or run as its owner", path.display())]
+    #[error(
+        "{} belongs to user {owner}, who could decide with it what is trusted; move it away, or run as its owner",
+        shown(path)
+    )]
     Owner {
         /// The file or folder.
         path: PathBuf,
@@ -73,7 +80,7 @@ pub enum SettingsError {
         owner: u32,
     },
     /// Others can write it.
-    #[error("{path} can be written by others (mode {mode:04o}), who could decide with it what is trusted: look at what it says, then `chmod go-w {path}`", path = path.display())]
+    #[error("{path} can be written by others (mode {mode:04o}), who could decide with it what is trusted: look at what it says, then `chmod go-w {path}`", path = shown(path))]
     OpenToOthers {
         /// The file or folder.
         path: PathBuf,
@@ -81,13 +88,19 @@ pub enum SettingsError {
         mode: u32,
     },
     /// It has more bytes than such a file may have.
-    #[error("{} has more than 1 MiB, so sigindex did not write it; move it away", path.display())]
+    #[error(
+        "{} has more than 1 MiB, so sigindex did not write it; move it away",
+        shown(path)
+    )]
     TooLong {
         /// The file.
         path: PathBuf,
     },
     /// It does not say what such a file says.
-    #[error("{} can't be understood: {why}; restore it from a backup, or move it away and say again what it said", path.display())]
+    #[error(
+        "{} can't be understood: {why}; restore it from a backup, or move it away and say again what it said",
+        shown(path)
+    )]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::child;
 use crate::error::Error;
-use crate::record::is_deceptive;
+use crate::shown::{line, shown};
 
 const PYTHON: &str = "python3";
 /// What runs the script. It heeds [`OUTPUT_CAP`].
@@ -41,7 +41,7 @@ pub(super) fn run(
     cancelled: &AtomicBool,
 ) -> Result<Vec<u8>, Error> {
     let fail = |cause: String| Error::Patches {
-        path: script.display().to_string(),
+        path: shown(script),
         operation: format!("make the repodata patches for {subdir}"),
         cause,
     };
@@ -142,14 +142,10 @@ fn failure(status: ExitStatus, said: &[u8]) -> String {
     }
     let mut cause = format!("the script ended with {status}; it said at last:");
     let skipped = lines.len().saturating_sub(LINES);
-    for line in lines.into_iter().skip(skipped) {
+    for one in lines.into_iter().skip(skipped) {
         cause.push_str("\n  ");
-        for c in line.chars().take(LINE_LENGTH) {
-            match c {
-                c if c != ' ' && is_deceptive(c) => cause.extend(c.escape_debug()),
-                c => cause.push(c),
-            }
-        }
+        let cut: String = one.chars().take(LINE_LENGTH).collect();
+        cause.push_str(&line(&cut));
     }
     cause
 }

@@ -14,6 +14,7 @@ use super::{FILE_NAME, Instructions, script};
 use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::package::{self, FileCaps, Format, ReadOptions};
+use crate::shown::shown;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -46,19 +47,19 @@ impl Source {
         let metadata = fs::metadata(path).map_err(|cause| cant_read(path, cause))?;
         let name = path.file_name().unwrap_or_default();
         if metadata.is_dir() {
-            Source::of_files(&path.display().to_string(), in_folder(path)?)
+            Source::of_files(&shown(path), in_folder(path)?)
         } else if Format::of_os(name).is_some() {
-            Source::of_files(&path.display().to_string(), in_package(path)?)
+            Source::of_files(&shown(path), in_package(path)?)
         } else if path.extension().is_some_and(|end| end == "py") {
             open(path)?;
-            let shown = path.display().to_string();
+            let shown = shown(path);
             script::require_python().map_err(|cause| cant_take(&shown, cause))?;
             Ok(Source(Kind::Script(path.to_owned())))
         } else {
             Err(Error::Usage(format!(
                 "{}: is nothing that repodata patches come from; name a package (.conda, .tar.bz2) or a folder that \
                  holds SUBDIR/{FILE_NAME}, or a script (.py)",
-                path.display()
+                shown(path)
             )))
         }
     }
@@ -99,7 +100,7 @@ impl Source {
             Kind::Read(instructions) => Ok(instructions.get(subdir).cloned()),
             Kind::Script(path) => {
                 let text = script::run(path, subdir, &repodata()?, cancelled)?;
-                let name = format!("{}: {subdir}", path.display());
+                let name = format!("{}: {subdir}", shown(path));
                 Instructions::parse(&name, &text).map(Some)
             }
         }
@@ -125,7 +126,7 @@ fn in_package(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, Error> {
     };
     let wanted = |path: &str| subdir_of(path).is_some();
     let (_, files) = package::files(&file, &name, &wanted, CAPS, &options)
-        .map_err(|cause| cant_take(&path.display().to_string(), format!("it {cause}")))?;
+        .map_err(|cause| cant_take(&shown(path), format!("it {cause}")))?;
     let subdir = |(path, bytes): (String, _)| Some((subdir_of(&path)?.to_owned(), bytes));
     Ok(files.into_iter().filter_map(subdir).collect())
 }
@@ -182,14 +183,14 @@ fn read(path: &Path, cap: u64) -> Result<Vec<u8>, Error> {
         let (each, together) = (CAPS.each / MIB, CAPS.together / MIB);
         let cause =
             format!("it is too large; a file may have {each} MiB, and all of them {together} MiB");
-        return Err(cant_take(&path.display().to_string(), cause));
+        return Err(cant_take(&shown(path), cause));
     }
     Ok(bytes)
 }
 
 fn cant_read(path: &Path, cause: io::Error) -> Error {
     Error::File {
-        path: path.display().to_string(),
+        path: shown(path),
         operation: "read repodata patches",
         cause,
     }

@@ -16,6 +16,7 @@ use super::moves;
 use super::{
     Change, Item, Kind, Links, Lock, LockFor, LockMode, OpenFile, Stat, Storage, StorageError,
 };
+use crate::shown::shown;
 
 /// How often a path is looked up again while others rename folders.
 const MAX_RACES: usize = 64;
@@ -34,9 +35,7 @@ impl LocalStorage {
     /// # Errors
     /// When it isn't there, isn't a folder, or can't be entered.
     pub fn open(root: &Path) -> Result<LocalStorage, StorageError> {
-        let said = |operation| {
-            move |cause: io::Error| io_error(root.display().to_string(), operation, cause)
-        };
+        let said = |operation| move |cause: io::Error| io_error(shown(root), operation, cause);
         let root = root.canonicalize().map_err(said("open the folder"))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = sys::open(&root, flags, Mode::empty())
@@ -54,7 +53,7 @@ impl LocalStorage {
         match std::fs::create_dir_all(root) {
             // What stands there is opened, or says better why it can't be.
             Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
-                let path = root.display().to_string();
+                let path = shown(root);
                 Err(io_error(path, "make the folder", cause))
             }
             _ => LocalStorage::open(root),
@@ -84,7 +83,7 @@ impl LocalStorage {
     }
 
     pub(super) fn shown(&self, path: &str) -> String {
-        self.root.join(path).display().to_string()
+        shown(self.root.join(path))
     }
 
     fn fail<'a>(

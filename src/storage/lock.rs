@@ -9,6 +9,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::StorageError;
+use crate::shown::shown;
 
 /// The file that is locked. It stays: taking it away would let two runs hold two locks.
 const LOCK_FILE: &str = ".sigindex.lock";
@@ -66,7 +67,7 @@ impl Lock {
 }
 
 fn open(path: &Path) -> Result<File, StorageError> {
-    let shown = path.display().to_string();
+    let shown = shown(path);
     let nofollow = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = OpenOptions::new()
         .read(true)
@@ -92,7 +93,7 @@ fn open(path: &Path) -> Result<File, StorageError> {
 }
 
 fn hold(file: &File, path: &Path, purpose: LockFor, mode: LockMode) -> Result<(), StorageError> {
-    let shown = path.display().to_string();
+    let shown = shown(path);
     let tried = match purpose {
         LockFor::Alone => file.try_lock(),
         LockFor::Beside => file.try_lock_shared(),

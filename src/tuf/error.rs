@@ -8,6 +8,7 @@ use super::Role;
 use super::root::ROLE_KEY_BITS;
 use crate::error::Error;
 use crate::keys::{Fingerprint, KeyName};
+use crate::shown::shown;
 use crate::signature::SignError;
 use crate::storage;
 use crate::upstream::UpstreamError;
@@ -122,7 +123,7 @@ pub enum TufError {
     /// What was remembered of a channel can't be read or kept.
     #[error(
         "{}: what is remembered of the channel {why}; without it an old index could be played back. If the disk is sound, remove this folder, and the channel is trusted anew from its pinned keys",
-        path.display()
+        shown(path)
     )]
     Memory {
         /// The file or folder.

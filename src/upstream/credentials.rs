@@ -9,6 +9,7 @@ use reqwest::Url;
 use zeroize::Zeroizing;
 
 use super::decoded;
+use crate::shown::shown;
 use crate::storage::read_own_text;
 
 /// The largest `~/.netrc` that is read, in bytes.
@@ -90,7 +91,7 @@ pub(super) fn from_netrc(url: &Url) -> Result<Option<Login>, String> {
 
 fn read_netrc(path: &Path) -> Result<Zeroizing<String>, String> {
     let text = read_own_text(path, MAX_NETRC)
-        .map_err(|cause| format!("{}: can't be read: {cause}; {NETRC_REMEDY}", path.display()))?;
+        .map_err(|cause| format!("{}: can't be read: {cause}; {NETRC_REMEDY}", shown(path)))?;
     Ok(Zeroizing::new(text.unwrap_or_default()))
 }
 

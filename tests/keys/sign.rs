@@ -1,5 +1,7 @@
 //! `sign`: `.sig` files that are made and kept, and private keys that do not serve.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use crate::scene::Scene;
 use crate::{fixture, signed};
 
@@ -87,6 +89,40 @@ fn sign_takes_many_files_and_names_those_it_could_not() {
     scene.run(&["verify", "one", "deep/two"]).exits(0);
     assert_eq!(scene.text("log").lines().count(), 2);
     assert!(scene.text("log").contains("\"file\":\"deep/two\""));
+}
+
+#[test]
+fn a_name_begins_no_line_of_its_own() {
+    let scene = Scene::new();
+    let forged = "doc\nother.conda            SIGNED";
+    let odd = std::ffi::OsStr::from_bytes(b"doc\xff");
+    scene.write(forged, "1");
+    std::fs::write(scene.path("").join(odd), "1").unwrap();
+    let run = |verb: &str, status: i32| {
+        let mut call = scene.call(&[verb, forged, "doc\nmissing"]);
+        call.command().arg(odd);
+        call.run()
+            .exits(status)
+            .says(r"doc\nother.conda            SIGNED")
+            .says(r"doc\nmissing")
+            .says(r"doc\xff")
+            .never_says("\nother.conda")
+            .never_says("\nmissing")
+    };
+    run("sign", 1).says("error: ");
+    run("verify", 1);
+    let no_flag = "--x\nother.conda            SIGNED";
+    let told = scene.run(&["sign", no_flag]).exits(2);
+    told.says(r"--x\nother.conda").never_says("\nother.conda");
+    let no_number = scene.run(&["sign", "doc", "--threads", "1\nother.conda SIGNED"]);
+    no_number.exits(2).never_says("\nother.conda");
+    scene.write("data", "2");
+    for (flag, status) in [("--keys-dir", 1), ("--signing-log", 1)] {
+        let told = scene.run(&["sign", "data", flag, "no/such\nother.conda SIGNED"]);
+        told.exits(status)
+            .says(r"such\nother.conda")
+            .never_says("\nother.conda");
+    }
 }
 
 #[test]

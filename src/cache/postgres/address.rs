@@ -11,6 +11,7 @@ use tokio_postgres::config::{Host, SslMode};
 
 use super::tls::{Tls, TlsMode};
 use crate::cache::CacheError;
+use crate::shown::{shown, told};
 use crate::storage::read_own;
 
 /// Where Debian's server puts its socket, for a URL without a host.
@@ -132,7 +133,7 @@ fn mode_of(config: &Config, asked: Option<&str>) -> Result<TlsMode, CacheError> 
 fn hosts(config: &Config) -> Vec<String> {
     let hosts = config.get_hosts().iter().map(|host| match host {
         Host::Tcp(name) => name.clone(),
-        Host::Unix(path) => path.display().to_string(),
+        Host::Unix(path) => told(path),
     });
     let addresses = config.get_hostaddrs().iter().map(ToString::to_string);
     match config.get_hosts().is_empty() {
@@ -164,7 +165,7 @@ fn from_file(config: &Config, lookup: Lookup<'_>) -> Result<Option<String>, Cach
         return Ok(None);
     };
     let unread = |cause| CacheError::Open {
-        path: path.display().to_string(),
+        path: shown(&path),
         operation: "read the file of passwords",
         cause,
     };
@@ -196,7 +197,7 @@ fn from_file(config: &Config, lookup: Lookup<'_>) -> Result<Option<String>, Cach
         true => Ok(first),
         // Each host is told the same one.
         false => Err(CacheError::Open {
-            path: path.display().to_string(),
+            path: shown(&path),
             operation: "use the file of passwords",
             cause: std::io::Error::other(
                 "it has not the same password for all hosts that the URL names; name one host",
@@ -209,7 +210,7 @@ fn private(path: &Path, found: &Metadata) -> Result<(), CacheError> {
     match found.mode() & 0o077 {
         0 => Ok(()),
         _ => Err(CacheError::Open {
-            path: path.display().to_string(),
+            path: shown(path),
             operation: "use the file of passwords",
             cause: std::io::Error::other(
                 "others may read or write it; take that away with chmod 0600",

@@ -15,6 +15,7 @@ use rustls::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::cache::CacheError;
+use crate::shown::shown;
 
 /// What a connection asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,9 +86,7 @@ impl Tls {
     ) -> Result<Arc<WebPkiServerVerifier>, CacheError> {
         let (place, roots) = match self.roots.as_deref() {
             // libpq's word for them.
-            Some(path) if path != Path::new("system") => {
-                (path.display().to_string(), roots_in(path)?)
-            }
+            Some(path) if path != Path::new("system") => (shown(path), roots_in(path)?),
             _ => ("the system's certificates".to_owned(), of_the_system()),
         };
         let built =
@@ -105,7 +104,7 @@ fn unusable(path: &str, cause: impl std::error::Error + Send + Sync + 'static) -
 }
 
 fn roots_in(path: &Path) -> Result<RootCertStore, CacheError> {
-    let place = path.display().to_string();
+    let place = shown(path);
     let all = CertificateDer::pem_file_iter(path).map_err(|cause| unusable(&place, cause))?;
     let mut roots = RootCertStore::empty();
     for one in all {

@@ -14,6 +14,7 @@ use crate::child;
 use crate::error::Error;
 use crate::gate::policy::ChannelName;
 use crate::gate::{self, Token};
+use crate::shown::shown;
 
 /// Tells a command where the gate is.
 const URL: &str = "SIGINDEX_GATE_URL";
@@ -79,7 +80,7 @@ fn command(args: &Args, url: &str, names: &[ChannelName]) -> Result<Child, Error
         command.env(name, fill(OsStr::new(value), &places));
     }
     command.spawn().map_err(|cause| Error::Run {
-        program: program.display().to_string(),
+        program: shown(program),
         cause,
     })
 }

@@ -13,6 +13,7 @@ use crate::gate::policy::{self, ChannelName, Flags, Keys, PolicyFile, Source};
 use crate::gate::store::StoreConfig;
 use crate::gate::{Limits, Plan};
 use crate::keys::ChannelPlace;
+use crate::shown::{line, shown};
 
 /// The most bytes of a policy file.
 const POLICY: u64 = 1 << 20;
@@ -83,7 +84,7 @@ impl Channels {
         };
         let keys = Keys {
             keyring: &keyring,
-            folder: folder.path().display().to_string(),
+            folder: shown(folder.path()),
             pins: &|place| {
                 let pinned = pins.for_channel(&ChannelPlace::parse(place)?);
                 Ok(pinned.into_iter().map(|(_, key)| key).collect())
@@ -167,7 +168,7 @@ fn say(event: &Event, quiet: bool, verbose: bool) {
         What::Served | What::Note => verbose,
     };
     if is_said {
-        out::message(&format!("{:.0} {event}", event.time));
+        out::message(&line(&format!("{:.0} {event}", event.time)));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::cli::place::Writes;
 use crate::error::Error;
 use crate::index::{Config, Freshness, Patches, Policy, SignList, SignedConfig, Signing};
 use crate::repodata::{Formats, Pins};
+use crate::shown::shown;
 
 /// The largest list of what may be signed, in bytes: some two million lines.
 const MAX_SIGN_LIST: u64 = 256 << 20;
@@ -257,7 +258,7 @@ impl Flags<'_> {
     pub fn config(&self) -> Result<Config, Error> {
         let (common, run) = (self.common, &self.common.run);
         let config = Config {
-            channel: common.channel()?.display().to_string(),
+            channel: shown(common.channel()?),
             selection: common.selection()?,
             policy: policy(self.trust, self.anew)?,
             min_bits: common.min_bits.min_bits,
@@ -327,7 +328,7 @@ fn policy(args: &TrustArgs, anew: Option<AnewArgs>) -> Result<Policy, Error> {
 
 fn sign_list(path: &Path) -> Result<SignList, Error> {
     let text = read_text(path, MAX_SIGN_LIST, "read the list of what may be signed")?;
-    SignList::parse(&path.display().to_string(), &text)
+    SignList::parse(&shown(path), &text)
 }
 
 fn glob(pattern: &str) -> Result<GlobMatcher, Error> {

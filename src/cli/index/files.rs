@@ -13,6 +13,7 @@ use crate::package::Format;
 use crate::patch::Source;
 use crate::record::is_deceptive;
 use crate::repodata::{Formats, Pins};
+use crate::shown::shown;
 
 /// The largest list of versions, in bytes.
 const MAX_PINS: u64 = 1 << 20;
@@ -183,7 +184,7 @@ impl FileArgs {
         let Some(path) = &self.current_index_versions_file else {
             return Ok(Pins::default());
         };
-        let shown = path.display().to_string();
+        let shown = shown(path);
         let text = read_text(path, MAX_PINS, "read the versions to keep")?;
         Pins::parse(&shown, &text)
     }

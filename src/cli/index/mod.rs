@@ -14,6 +14,7 @@ use super::{out, status};
 use crate::error::Error;
 use crate::index::{self, Places, Tools};
 use crate::report::{Outcome, Refused, Report};
+use crate::shown::line;
 use crate::storage::LockFor;
 pub use args::{Args, Common};
 use open::{Memory, Output};
@@ -152,7 +153,7 @@ pub fn tell(args: &Common, warnings: &[String], refused: &[Refused]) {
     }
     if quiet || args.json {
         for one in refused {
-            out::error(&format!("{}: {}", one.package, one.reason));
+            out::error(&line(&format!("{}: {}", one.package, one.reason)));
         }
     }
 }

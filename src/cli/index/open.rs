@@ -14,6 +14,7 @@ use crate::cli::place::{self, Held, Patience, Place};
 use crate::error::Error;
 use crate::package::Format;
 use crate::record::hex;
+use crate::shown::{shown, told};
 use crate::storage::{LockFor, Nowhere, Storage};
 
 /// The file of the cache in its folder.
@@ -42,7 +43,7 @@ impl Output {
         if source.holds(&output) {
             return Err(Error::Usage(format!(
                 "--output {}: lies inside the channel, which is only read then; name a place outside",
-                path.display()
+                shown(path)
             )));
         }
         Ok(match output.identity() == source.identity() {
@@ -77,7 +78,7 @@ pub fn demand_channel(source: &Place) -> Result<(), Error> {
         .iter()
         .any(|item| Format::of_os(&item.name).is_some())
     {
-        let folder = source.identity().display();
+        let folder = shown(source.identity());
         return Err(Error::Usage(format!(
             "{folder} is the subdir {name} of a channel, as it seems; name the channel's folder, which holds it, and --subdir {name} for it alone"
         )));
@@ -153,8 +154,8 @@ impl Memory {
 fn channel_name(source: &Place, target: &Place) -> String {
     let (source, target) = (source.identity(), target.identity());
     match source == target {
-        true => source.display().to_string(),
-        false => format!("{} to {}", source.display(), target.display()),
+        true => told(source),
+        false => format!("{} to {}", told(source), told(target)),
     }
 }
 
@@ -180,7 +181,7 @@ fn cache_path(args: &Common, source: &Place, target: &Place) -> Result<PathBuf, 
         None => default_cache_path(source, target)?,
         Some(path) => {
             let path = resolved(path).map_err(|cause| Error::File {
-                path: path.display().to_string(),
+                path: shown(path),
                 operation: "find the cache",
                 cause,
             })?;
@@ -195,7 +196,7 @@ fn cache_path(args: &Common, source: &Place, target: &Place) -> Result<PathBuf, 
     if is_in(source) || is_in(target) {
         return Err(Error::Usage(format!(
             "{}: the cache lies inside the channel, where whoever may upload packages could write it; name a place outside with --cache",
-            path.display()
+            shown(&path)
         )));
     }
     Ok(path)

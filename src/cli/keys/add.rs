@@ -9,6 +9,7 @@ use crate::keys::{
     Added, ChannelPlace, Fingerprint, KeyError, KeyName, KeysDir, MAX_KEY_FILE_BYTES, PublicKey,
     WeakSizes,
 };
+use crate::shown::shown;
 use crate::upstream::{self, UpstreamError, UpstreamFault};
 
 /// Flags of `keys add`.
@@ -79,7 +80,7 @@ fn said(folder: &KeysDir, key: &PublicKey, added: Added) -> String {
     };
     format!(
         "{what}  {}\nfingerprint  {}\n",
-        folder.public_path(key.name()).display(),
+        shown(folder.public_path(key.name())),
         key.fingerprint()
     )
 }
@@ -160,7 +161,7 @@ impl Source<'_> {
     /// Where it is from, without credentials.
     fn shown(&self) -> String {
         match self {
-            Source::File(path) => path.display().to_string(),
+            Source::File(path) => shown(path),
             Source::Web(folder, file) => match ChannelPlace::parse(folder) {
                 Ok(place) => format!("{place}/{file}"),
                 Err(_) => (*file).to_owned(),

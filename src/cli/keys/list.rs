@@ -10,6 +10,7 @@ use crate::cli::signing::open_keyring;
 use crate::cli::{out, status};
 use crate::error::Error;
 use crate::keys::{ChannelPlace, Fingerprint, KeyName, KeysDir, Use};
+use crate::shown::shown;
 
 /// Flags of `keys`.
 #[derive(Debug, clap::Args)]
@@ -51,7 +52,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
     if entries.is_empty() && !args.json {
         out::message(&format!(
             "{}: there is no key; make one with `sigindex keygen NAME`",
-            folder.path().display()
+            shown(folder.path())
         ));
     }
     match args.json {

@@ -6,6 +6,7 @@ use crate::cli::options::KeysFolder;
 use crate::cli::{out, status};
 use crate::error::Error;
 use crate::keys::{Halves, KeyName, KeysDir};
+use crate::shown::shown;
 
 /// Flags of `keys remove`.
 #[derive(Debug, clap::Args)]
@@ -45,14 +46,11 @@ pub fn run(args: &Args) -> Result<u8, Error> {
     if removed.private {
         said.push(format!(
             "private key  {}",
-            folder.private_path(&name).display()
+            shown(folder.private_path(&name))
         ));
     }
     if removed.public {
-        said.push(format!(
-            "public key   {}",
-            folder.public_path(&name).display()
-        ));
+        said.push(format!("public key   {}", shown(folder.public_path(&name))));
     }
     said.extend(
         removed
@@ -67,7 +65,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
 
 fn agreed(folder: &KeysDir, name: &KeyName) -> Result<bool, Error> {
     let path = folder.private_path(name);
-    let path = path.display();
+    let path = shown(path);
     if !std::io::stdin().is_terminal() {
         return Err(Error::Usage(format!(
             "{path}: to remove a private key has to be confirmed, and there is no terminal to ask on; say --yes"

@@ -5,6 +5,7 @@ use crate::cli::options::KeysFolder;
 use crate::cli::out;
 use crate::error::Error;
 use crate::keys::{ChannelPlace, KeyError, KeyName};
+use crate::shown::shown;
 
 /// Flags of `keys trust`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
         if let Some(path) = channel.folder().filter(|path| !path.is_dir()) {
             return Err(Error::Usage(format!(
                 "{}: there is no such folder; name the folder of a channel, or its URL with http:// or https://",
-                path.display()
+                shown(path)
             )));
         }
         let key = public_key(&folder, &name)?.fingerprint();

@@ -8,6 +8,7 @@ use crate::cli::options::{KeysFolder, clock, read_text};
 use crate::cli::out;
 use crate::error::Error;
 use crate::keys::{KeyName, PublicKey, Use};
+use crate::shown::shown;
 use crate::trust::{Draft, MAX_DRAFT, described};
 
 /// Flags of `trust sign`.
@@ -53,7 +54,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
     };
     out::result(&format!(
         "{}: signed by {names}; {rest}\n",
-        args.draft.display()
+        shown(&args.draft)
     ))?;
     Ok(0)
 }
@@ -61,7 +62,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
 /// Reads a draft.
 pub fn read(path: &Path) -> Result<Draft, Error> {
     let text = read_text(path, MAX_DRAFT, "read the draft")?;
-    Draft::parse(&text, &path.display().to_string())
+    Draft::parse(&text, &shown(path))
 }
 
 /// Writes a draft, whole or not at all; `-` is standard output.
@@ -71,7 +72,7 @@ pub fn write(path: &Path, draft: &Draft) -> Result<(), Error> {
         return out::result(&text);
     }
     let fail = |cause| Error::File {
-        path: path.display().to_string(),
+        path: shown(path),
         operation: "write the draft",
         cause,
     };

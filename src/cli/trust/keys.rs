@@ -7,6 +7,7 @@ use crate::cli::index_key::IndexKey;
 use crate::cli::signing::passphrase;
 use crate::error::Error;
 use crate::keys::{Fingerprint, KeyName, Keyring, KeysDir, PublicKey, Use};
+use crate::shown::shown;
 use crate::signature::{Signer, local_signer};
 use crate::tuf::{Role, RoleKey, Root, RootPlan};
 
@@ -22,7 +23,7 @@ pub fn public(
             Some(Ok(key)) => Ok(key.clone()),
             Some(Err(broken)) => Err(Error::Environment(broken.to_string())),
             None => Err(Error::Trust {
-                place: folder.public_path(&name).display().to_string(),
+                place: shown(folder.public_path(&name)),
                 why: format!(
                     "the public key is not there; make the key with `sigindex keygen {name}`, or copy {name}.pub from the machine that has it"
                 ),

@@ -15,6 +15,7 @@ use crate::cli::signing::demand_read;
 use crate::error::Error;
 use crate::keys::{Fingerprint, Keyring, KeysDir};
 use crate::record::hex;
+use crate::shown::shown;
 use crate::storage::LockFor;
 use crate::trust::{Desk, OldKey};
 use crate::upstream::StoredUpstream;
@@ -84,7 +85,7 @@ impl Place {
         let folder = args.folder.open()?;
         let keyring = folder.public_keys()?;
         demand_read(&keyring)?;
-        let name = args.channel.display().to_string();
+        let name = shown(&args.channel);
         let place = place::Place::open(&args.channel, Writes::Conditional)?;
         let name = match name.trim_end_matches('/') {
             "" => "/".to_owned(),
@@ -149,7 +150,7 @@ impl Place {
         };
         match std::fs::remove_dir_all(path) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::File {
-                path: path.display().to_string(),
+                path: shown(path),
                 operation: "forget what was seen of the index before",
                 cause,
             }),

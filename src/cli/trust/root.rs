@@ -9,6 +9,7 @@ use super::keys;
 use super::place::{OldKeyArgs, Place, PlaceArgs, WriteArgs};
 use crate::cli::{out, status};
 use crate::error::Error;
+use crate::shown::shown;
 use crate::trust::{self, Changes, Done, Draft, Founding, IndexMetadata, OldKey, described};
 use crate::tuf::{Role, Root, parse_lifetime};
 
@@ -103,7 +104,7 @@ pub fn run(args: &RootArgs) -> Result<u8, Error> {
         [first, others @ ..] => {
             let mut whole = draft::read(first)?;
             for path in others {
-                whole = whole.merge(&draft::read(path)?, &path.display().to_string())?;
+                whole = whole.merge(&draft::read(path)?, &shown(path))?;
             }
             whole
         }
@@ -192,7 +193,7 @@ fn go_on(
                 draft::write(path, &draft)?;
                 say(&format!(
                     "{missing}: nothing was published. Sign {} with `sigindex trust sign` where the other root keys are, and bring it back with `sigindex trust root {} --draft`",
-                    path.display(),
+                    shown(path),
                     place.name
                 ))
             }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Outcome;
 use crate::audit::{Audit, Counts, Finding, PrefixAudit, Verdict};
 use crate::json::parse;
+use crate::shown::told;
 use crate::verify::{self, Verified};
 
 pub fn text(outcome: &Outcome) -> String {
@@ -30,7 +31,7 @@ fn file(one: &Verified) -> Value {
         verify::Verdict::Invalid => ("invalid", None),
         verify::Verdict::Error(why) => ("error", Some(why)),
     };
-    json!({"file": one.file.display().to_string(), "verdict": verdict, "why": why})
+    json!({"file": told(&one.file), "verdict": verdict, "why": why})
 }
 
 fn counts(counts: &Counts) -> Map<String, Value> {

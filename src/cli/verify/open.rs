@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::audit::{Anchor, Place, is_channel};
 use crate::error::Error;
 use crate::keys::{ChannelPlace, Fingerprint, KeyName, Keyring, KeysDir, Pins};
+use crate::shown::shown;
 
 /// One thing to verify.
 pub enum Target {
@@ -50,7 +51,7 @@ impl Anchors<'_> {
         for name in trust {
             let name = KeyName::parse(name)?;
             let key = keyring.get(&name).ok_or_else(|| {
-                let folder = folder.path().display();
+                let folder = shown(folder.path());
                 Error::Usage(format!("--trust {name}: there is no {name}.pub in {folder}; put it there, or choose one that `sigindex keys` lists"))
             })?;
             let fingerprint = key.map_err(|error| Error::Usage(format!("--trust: {error}")))?;

@@ -8,6 +8,7 @@ use std::io::IsTerminal as _;
 use super::super::options::Verbosity;
 use super::Outcome;
 use crate::audit::{Audit, Counts, Finding, PrefixAudit, Verdict};
+use crate::shown::{line, shown};
 use crate::verify::{self, Verified};
 
 /// The narrowest column of file names.
@@ -66,8 +67,8 @@ fn line_of_file(text: &mut String, one: &Verified, verbosity: &Verbosity) {
         verify::Verdict::Invalid => "INVALID".to_owned(),
         verify::Verdict::Error(why) => format!("ERROR: {}", one_line(why)),
     };
-    // Writing into a String can't fail; a name with a line break stays on its line.
-    let file = one.file.display().to_string().replace('\n', "\\n");
+    // Writing into a String can't fail.
+    let file = shown(&one.file);
     let _ = writeln!(text, "{file:<NARROW$} {verdict}");
 }
 
@@ -120,7 +121,7 @@ fn rows(root: &str, findings: &[Finding]) -> Vec<Row> {
         };
         let file = match file.as_str() {
             "" => root.to_owned(),
-            file => format!("{root}/{file}").replace('\n', "\\n"),
+            file => format!("{root}/{}", line(file)),
         };
         rows.push(Row { file, verdict });
     }
@@ -145,7 +146,7 @@ fn summary(text: &mut String, audit: &Audit, width: Option<usize>) {
         broken(text, &line, width);
     }
     for note in &audit.notes {
-        broken(text, &format!("{INDENT}note: {note}"), width);
+        broken(text, &format!("{INDENT}note: {}", line(note)), width);
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{ChannelName, MOST_FRESH, Source, Wanted, Words, require};
 use crate::error::Error;
+use crate::shown::shown;
 
 /// What a policy file says.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +52,7 @@ impl PolicyFile {
     /// When it is no TOML, has a word that it may not have, or lacks one. No value of it is quoted: URLs may hold
     /// credentials.
     pub fn parse(path: &Path, text: &str) -> Result<PolicyFile, Error> {
-        let fail = |cause: String| Error::Usage(format!("{}: {cause}", path.display()));
+        let fail = |cause: String| Error::Usage(format!("{}: {cause}", shown(path)));
         let document: Document = toml::from_str(text).map_err(|error| fail(place(text, &error)))?;
         let general = words(
             document.require,

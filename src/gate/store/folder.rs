@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::held::There;
 use super::{Hash, Place, StoreError, StoreWriter, Stored};
 use crate::record::{hex, unhex};
+use crate::shown::shown;
 
 /// Where kept files are.
 const FILES: &str = "files";
@@ -61,7 +62,7 @@ impl Opened {
 
 pub(super) fn io_error(path: &Path, operation: &'static str, cause: io::Error) -> StoreError {
     StoreError::Io {
-        path: path.display().to_string(),
+        path: shown(path),
         operation,
         cause,
     }
@@ -248,7 +249,7 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
     } else {
         return Ok(());
     };
-    let path = path.display().to_string();
+    let path = shown(path);
     Err(StoreError::Untrusted { path, fault })
 }
 

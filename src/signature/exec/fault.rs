@@ -106,15 +106,8 @@ const SHOWN: usize = 400;
 
 /// A text of a command's, fit for one line of a message.
 pub(super) fn one_line(text: &str) -> String {
-    let escape = |c: char| c != ' ' && crate::record::is_deceptive(c);
-    let mut line = String::new();
-    for c in text.trim().chars().take(SHOWN) {
-        match escape(c) {
-            true => line.extend(c.escape_default()),
-            false => line.push(c),
-        }
-    }
-    line
+    let text: String = text.trim().chars().take(SHOWN).collect();
+    crate::shown::line(&text)
 }
 
 /// The first words of a command, as far as they are plain names of files: what follows may be anything, a token too.

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::UriFault;
 use crate::keys::PublicKeyFault;
+use crate::shown::shown;
 
 /// Why a token did not sign.
 #[derive(Debug, Error)]
@@ -22,7 +23,8 @@ pub enum Pkcs11Error {
     NoModule,
     /// The library can't be loaded.
     #[error(
-        "{}: can't be loaded as a PKCS #11 module: {cause}; install it, or correct module-path or $SIGINDEX_PKCS11_MODULE", path.display()
+        "{}: can't be loaded as a PKCS #11 module: {cause}; install it, or correct module-path or $SIGINDEX_PKCS11_MODULE",
+        shown(path)
     )]
     Module {
         /// The library.
