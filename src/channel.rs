@@ -179,15 +179,18 @@ impl Channel {
     fn enter_all(&mut self, storage: &dyn Storage) -> Result<(), StorageError> {
         for item in storage.list("")? {
             let Some(name) = item.name.to_str() else {
+                self.warnings.extend(warning_of_odd(&item));
                 continue;
             };
             match (SubdirName::standard(name), item.kind) {
                 (Some(_), Kind::Link) => return Err(StorageError::Link(name.to_owned())),
                 (Some(subdir), Kind::Folder) => self.enter(storage, subdir)?,
-                (None, Kind::Folder) if !name.starts_with('.') => self.warn_of_packages_in(storage, name),
-                (None, Kind::File | Kind::Link) if Format::of(name).is_some() => self.warnings.push(format!(
-                    "{name}: a package beside the subdirs is not indexed; move it into its subdir"
-                )),
+                (None, Kind::Folder) if !name.starts_with('.') => {
+                    self.warn_of_packages_in(storage, name)
+                }
+                (None, Kind::File | Kind::Link) if Format::of(name).is_some() => {
+                    self.warnings.push(warning_of_stray(&item))
+                }
                 _ => {}
             }
         }
@@ -230,11 +233,35 @@ impl Channel {
             .filter(|item| Format::of_os(&item.name).is_some())
             .count();
         if count > 0 {
-            let folder = folder.escape_debug();
+            let remedy = match SubdirName::chosen(folder) {
+                Some(name) => format!("take them with --subdir '{name}'"),
+                None => "rename it".to_owned(),
+            };
+            let folder = shown(folder);
             self.warnings.push(format!(
-                "{folder}: packages in a folder that has no subdir's name are not indexed ({count} of them); take them with --subdir '{folder}'"
+                "{folder}: packages in a folder that has no subdir's name are not indexed ({count} of them); {remedy}"
             ));
         }
+    }
+}
+
+fn warning_of_stray(item: &Item) -> String {
+    let name = shown(&item.name);
+    format!("{name}: a package beside the subdirs is not indexed; move it into its subdir")
+}
+
+/// What has a name that is not UTF-8 stands in no index, and no folder of such a name is entered.
+fn warning_of_odd(item: &Item) -> Option<String> {
+    match item.kind {
+        _ if item.name.as_encoded_bytes().starts_with(b".") => None,
+        Kind::Folder => Some(format!(
+            "{}: a folder whose name is not UTF-8 is not entered; if there are packages in it, rename it",
+            shown(&item.name)
+        )),
+        Kind::File | Kind::Link if Format::of_os(&item.name).is_some() => {
+            Some(warning_of_stray(item))
+        }
+        _ => None,
     }
 }
 
@@ -288,10 +315,9 @@ impl Subdir {
 
     fn sort_in(&mut self, item: &Item, warnings: &mut Vec<String>) {
         let Some(name) = item.name.to_str() else {
-            let shown = item.name.to_string_lossy();
-            if Format::of(&shown).is_some() {
-                self.refused
-                    .push((self.name.path_of(&shown), NameFault::NotUtf8));
+            if Format::of_os(&item.name).is_some() {
+                let path = self.name.path_of(&shown(&item.name));
+                self.refused.push((path, NameFault::NotUtf8));
             }
             return;
         };

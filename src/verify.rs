@@ -148,7 +148,7 @@ pub(crate) fn packages_of(root: &Path) -> Vec<Found> {
         };
         for item in items.iter().filter(|item| !is_hidden(item)) {
             let file = root.join(&folder).join(&item.name);
-            let is_package = Format::of(&item.name.to_string_lossy()).is_some();
+            let is_package = Format::of_os(&item.name).is_some();
             let name = item.name.to_str().map(|name| format!("{folder}{name}"));
             match (item.kind, name) {
                 (Kind::Folder, Some(name)) => folders.push(name + "/"),

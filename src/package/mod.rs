@@ -53,9 +53,10 @@ impl Format {
         })
     }
 
-    /// As [`Format::of`], for a name as the file system has it; one that is not UTF-8 is no package's.
+    /// As [`Format::of`], for a name as the file system has it, which may not be UTF-8: whoever gave it such a name
+    /// meant a package all the same.
     pub fn of_os(file_name: &OsStr) -> Option<Format> {
-        file_name.to_str().and_then(Format::of)
+        Format::of(&file_name.to_string_lossy())
     }
 
     /// The extension, with its dot.

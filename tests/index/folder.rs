@@ -133,8 +133,9 @@ fn names_that_no_index_can_hold_are_refused() {
     let scene = Scene::of_three();
     let bytes = scene.read("channel/linux-64/a-1.0-0.conda");
     let linux = scene.path("channel/linux-64");
-    let not_utf8 = std::ffi::OsStr::from_bytes(b"n\xff-1.0-0.conda");
-    std::fs::write(linux.join(not_utf8), &bytes).unwrap();
+    for odd in [&b"n\xff-1.0-0.conda"[..], b"n\xfe-1.0-0.conda"] {
+        std::fs::write(linux.join(std::ffi::OsStr::from_bytes(odd)), &bytes).unwrap();
+    }
     std::fs::write(linux.join("new\nline-1.0-0.conda"), &bytes).unwrap();
     std::fs::write(linux.join("bidi\u{202e}-1.0-0.conda"), &bytes).unwrap();
     std::fs::write(
@@ -145,9 +146,35 @@ fn names_that_no_index_can_hold_are_refused() {
     let run = scene
         .index(&[])
         .exits(3)
-        .counts("refused", 4)
+        .counts("refused", 5)
         .counts("listed", 3);
-    run.never_says("\u{202e}");
+    let refused = run.refusals();
+    for odd in [r"linux-64/n\xff-1.0-0.conda", r"linux-64/n\xfe-1.0-0.conda"] {
+        assert!(refused[odd].contains("UTF-8"), "{refused:?}");
+    }
+    run.never_says("\u{202e}").never_says("\u{fffd}");
+}
+
+#[test]
+fn folders_that_are_no_subdirs_are_named_whatever_their_names_are() {
+    let scene = Scene::of_three();
+    let bytes = scene.read("channel/linux-64/a-1.0-0.conda");
+    for folder in [&b"pool"[..], b"\xff-64", b"\xfe-64", b"a\nb-64"] {
+        let folder = scene
+            .path("channel")
+            .join(std::ffi::OsStr::from_bytes(folder));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("a-1.0-0.conda"), &bytes).unwrap();
+    }
+    let stray = std::ffi::OsStr::from_bytes(b"\xff-1.0-0.conda");
+    std::fs::write(scene.path("channel").join(stray), &bytes).unwrap();
+    let run = scene.index(&[]).exits(0).counts("listed", 3);
+    run.says("warning: pool: packages in a folder that has no subdir's name")
+        .says("--subdir 'pool'")
+        .says(r"warning: \xff-64: a folder whose name is not UTF-8 is not entered")
+        .says(r"warning: \xfe-64: ")
+        .says(r"warning: a\nb-64: packages in a folder that has no subdir's name are not indexed (1 of them); rename it")
+        .says(r"warning: \xff-1.0-0.conda: a package beside the subdirs");
 }
 
 #[test]
