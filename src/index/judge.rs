@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 
-use globset::GlobMatcher;
-
+use super::glob::Glob;
 use crate::cache::Checked;
 use crate::channel::NameFault;
 use crate::error::Error;
@@ -17,7 +16,7 @@ pub struct Policy {
     /// What happens to a package without a signature.
     pub signing: Signing,
     /// Packages whose changed bytes or broken signatures are replaced.
-    pub replace: Option<GlobMatcher>,
+    pub replace: Option<Glob>,
     /// Sign anew what is signed.
     pub resign: bool,
     /// List packages that are signed by a key that is not known.
@@ -165,7 +164,7 @@ pub fn judge(evidence: Evidence<'_>, policy: &Policy) -> Verdict {
     let replace = policy
         .replace
         .as_ref()
-        .is_some_and(|glob| covers(glob, path));
+        .is_some_and(|glob| glob.covers(path));
     if let (Some(why), false) = (mismatch, policy.allow_mismatch) {
         return Verdict::Refuse(Refusal::Mismatch(why.to_owned()));
     }
@@ -194,15 +193,6 @@ pub fn judge(evidence: Evidence<'_>, policy: &Policy) -> Verdict {
         (_, Some(why)) => Verdict::Refuse(Refusal::Attestations(why.to_owned())),
         (verdict, None) => verdict,
     }
-}
-
-/// Whether a pattern names a package, by its path or by its file name alone.
-fn covers(glob: &GlobMatcher, path: &str) -> bool {
-    glob.is_match(path)
-        || path
-            .rsplit('/')
-            .next()
-            .is_some_and(|name| glob.is_match(name))
 }
 
 impl Signing {
@@ -284,7 +274,6 @@ mod tests {
     use super::*;
     use crate::keys::Fingerprint;
     use crate::storage::Stat;
-    use globset::Glob;
 
     fn key() -> KeyName {
         KeyName::parse("K").unwrap()
@@ -324,7 +313,7 @@ mod tests {
     #[test]
     fn the_contracts_table() {
         let plain = Policy::default();
-        let glob = |pattern: &str| Some(Glob::new(pattern).unwrap().compile_matcher());
+        let glob = |pattern: &str| Some(Glob::parse(pattern).unwrap());
         let replace = Policy {
             replace: glob("*"),
             ..plain.clone()

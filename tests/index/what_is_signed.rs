@@ -186,6 +186,23 @@ fn a_log_that_cannot_be_written_is_a_failure_before_anything_is_signed() {
 }
 
 #[test]
+fn a_pattern_that_can_not_be_compiled_is_wrong_usage() {
+    let scene = Scene::of_three();
+    for pattern in [
+        "*".repeat(100_000),
+        "{a,".repeat(5_000) + &"}".repeat(5_000),
+        "{a,".repeat(256) + &"}".repeat(256),
+        "a[".to_owned(),
+    ] {
+        let flag = format!("--replace={pattern}");
+        let run = scene.index(&[&flag]).exits(2).says("--replace=");
+        run.says("no pattern of package names")
+            .never_says("panicked");
+    }
+    assert!(!scene.exists("channel/linux-64/repodata.json"));
+}
+
+#[test]
 fn flags_that_contradict_each_other_are_wrong_usage() {
     let scene = Scene::of_three();
     for flags in [

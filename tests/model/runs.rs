@@ -4,13 +4,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use globset::Glob;
 use serde_json::Value;
 use sigindex::cache::SqliteCache;
 use sigindex::channel::Selection;
 use sigindex::index::{
-    Config, Freshness, Keys, Patches, Places, Policy, RoleKeys, SignedConfig, Signing, SigningKey,
-    Tools, index,
+    Config, Freshness, Glob, Keys, Patches, Places, Policy, RoleKeys, SignedConfig, Signing,
+    SigningKey, Tools, index,
 };
 use sigindex::keys::{KeyName, KeysDir};
 use sigindex::progress::{Display, Progress};
@@ -140,7 +139,7 @@ fn config(run: &RunOp, now: i64) -> Config {
                 Signs::Nothing => Signing::Off,
                 Signs::Required => Signing::Required,
             },
-            replace: pattern.map(|glob| Glob::new(glob).unwrap().compile_matcher()),
+            replace: pattern.map(|glob| Glob::parse(glob).unwrap()),
             resign: run.resign,
             keep_unknown: run.keep_unknown,
             allow_mismatch: false,

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use globset::{Glob, GlobMatcher};
 
 use super::files::FileArgs;
 use crate::channel::{Selection, SubdirName};
@@ -12,7 +11,7 @@ use crate::cli::options::{
 };
 use crate::cli::place::Writes;
 use crate::error::Error;
-use crate::index::{Config, Freshness, Patches, Policy, SignList, SignedConfig, Signing};
+use crate::index::{Config, Freshness, Glob, Patches, Policy, SignList, SignedConfig, Signing};
 use crate::repodata::{Formats, Pins};
 use crate::shown::shown;
 
@@ -331,10 +330,8 @@ fn sign_list(path: &Path) -> Result<SignList, Error> {
     SignList::parse(&shown(path), &text)
 }
 
-fn glob(pattern: &str) -> Result<GlobMatcher, Error> {
-    let glob = Glob::new(pattern)
-        .map_err(|error| Error::Usage(format!("--replace={pattern}: {error}")))?;
-    Ok(glob.compile_matcher())
+fn glob(pattern: &str) -> Result<Glob, Error> {
+    Glob::parse(pattern).map_err(|error| Error::Usage(format!("--replace={error}")))
 }
 
 #[cfg(test)]
