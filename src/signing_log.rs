@@ -7,11 +7,22 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, OFlags, fcntl_setfl};
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::json::{Json, Object};
 use crate::keys::PublicKey;
 use crate::shown::shown;
+
+/// How much of a log's end is looked at, in bytes: more than the longest line, whose path has 4,096 bytes at most, each
+/// escaped by six.
+const TAIL: u64 = 64 << 10;
+
+/// What stands in a line.
+const FIELDS: [&str; 5] = ["time", "key", "fingerprint", "file", "sha256"];
+
+/// How a line begins.
+const BEGIN: &[u8] = br#"{"file":""#;
 
 /// An append-only file of JSON lines.
 #[derive(Debug)]
@@ -34,7 +45,7 @@ impl SigningLog {
     /// it.
     ///
     /// # Errors
-    /// When it can't be opened for appending.
+    /// When it can't be opened for appending, or something else than such a log stands in it.
     pub fn open(path: &Path) -> Result<SigningLog, Error> {
         let file = OpenOptions::new()
             .append(true)
@@ -48,7 +59,7 @@ impl SigningLog {
                 Ok(file)
             })
             .and_then(|mut file| {
-                if is_cut_off(path) {
+                if file.metadata()?.is_file() && is_cut_off(path)? {
                     file.write_all(b"\n")?;
                 }
                 Ok(file)
@@ -76,6 +87,9 @@ impl SigningLog {
         let allowed = |place: &Path, access| Ok(rustix::fs::access(place, access)?);
         let checked: io::Result<()> = match () {
             () if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            () if path.is_file() => {
+                allowed(path, Access::WRITE_OK).and_then(|()| is_cut_off(path).map(drop))
+            }
             () if path.exists() => allowed(path, Access::WRITE_OK),
             () if folder.is_file() => Err(io::ErrorKind::NotADirectory.into()),
             () => allowed(folder, Access::WRITE_OK | Access::EXEC_OK),
@@ -120,14 +134,33 @@ impl SigningLog {
     }
 }
 
-/// Whether the last line of a log has no end, as far as it can be read.
-fn is_cut_off(path: &Path) -> bool {
-    let mut last = [b'\n'];
-    let read = File::open(path).and_then(|mut file| {
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)
-    });
-    read.is_ok() && last != *b"\n"
+/// Whether the last line of a log has no end. A file that ends in something else than a record is no log.
+fn is_cut_off(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut tail = Vec::new();
+    file.take(TAIL).read_to_end(&mut tail)?;
+    // What a shell opened for this process is written to as it stands: whoever redirects, collects.
+    let is_open = path.starts_with("/dev") || path.starts_with("/proc");
+    if !is_open && !ends_in_record(&tail) {
+        return Err(io::Error::other(
+            "it holds something else, and ends in no record of a signature; name another file with --signing-log, or move this one away",
+        ));
+    }
+    Ok(tail.last().is_some_and(|last| *last != b'\n'))
+}
+
+/// Whether a file that ends so is empty, or ends in a record or the beginning of one, as a run that was killed leaves it.
+fn ends_in_record(tail: &[u8]) -> bool {
+    let text = tail.trim_ascii_end();
+    let line = text.rsplit(|byte| *byte == b'\n').next();
+    let line = line.unwrap_or_default();
+    let known = |record: &Value| FIELDS.iter().all(|field| record[field].is_string());
+    match serde_json::from_slice(line) {
+        Ok(record) => known(&record),
+        Err(_) => line.starts_with(BEGIN) || BEGIN.starts_with(line),
+    }
 }
 
 fn line(time: &str, key: &PublicKey, signed: &Signed) -> Json {
@@ -148,19 +181,66 @@ fn line(time: &str, key: &PublicKey, signed: &Signed) -> Json {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::string_slice)]
     use super::*;
 
     #[test]
     fn a_line_that_was_cut_off_is_ended_once() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("log");
-        for (there, then) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"ti", "{}\n{\"ti\n")] {
-            std::fs::write(&path, there).unwrap();
-            for _ in 0..2 {
-                SigningLog::open(&path).unwrap();
-                assert_eq!(std::fs::read_to_string(&path).unwrap(), then);
+        let whole = record("a\n\u{1f600}");
+        for begun in 0..=whole.len() {
+            for before in ["", &format!("{whole}\n")] {
+                let there = format!("{before}{}", &whole[..begun]);
+                let end = if begun == 0 { "" } else { "\n" };
+                std::fs::write(&path, &there).unwrap();
+                for _ in 0..2 {
+                    SigningLog::check(&path).unwrap();
+                    SigningLog::open(&path).unwrap();
+                    assert_eq!(std::fs::read_to_string(&path).unwrap(), there.clone() + end);
+                }
             }
         }
+    }
+
+    fn record(file: &str) -> String {
+        let key = crate::keys::samples::weak().public();
+        let signed = Signed {
+            file: file.to_owned(),
+            sha256: "ab".repeat(32),
+        };
+        line("2026-01-01T00:00:00Z", key, &signed).compact()
+    }
+
+    #[test]
+    fn a_file_that_is_no_log_is_left_as_it_is() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("file");
+        let ours = record("a");
+        for other in [
+            "-----BEGIN PRIVATE KEY-----\n",
+            "notes",
+            "{}\n",
+            "[]\n",
+            "{\"packages\":{}}\n",
+            "{\"file\":1}",
+            &format!("{ours}\nnotes\n"),
+            &"x".repeat(200_000),
+        ] {
+            std::fs::write(&path, other).unwrap();
+            for error in [
+                SigningLog::check(&path).unwrap_err(),
+                SigningLog::open(&path).unwrap_err(),
+            ] {
+                assert!(error.to_string().contains("--signing-log"), "{error}");
+            }
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), other);
+        }
+        // What a killed run left is of no matter once others went on.
+        std::fs::write(&path, format!("{{\"fi\n{ours}\n\n")).unwrap();
+        SigningLog::open(&path).unwrap();
+        let longest = record(&"\u{1}".repeat(4_096));
+        std::fs::write(&path, format!("{ours}\n{longest}\n")).unwrap();
+        SigningLog::open(&path).unwrap();
     }
 }

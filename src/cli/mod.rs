@@ -13,6 +13,7 @@ mod keys;
 mod left_out;
 mod options;
 mod out;
+mod own_files;
 mod place;
 mod publish;
 mod scan;

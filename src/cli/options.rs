@@ -12,6 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::own_files::{Closed, Own, resolved};
 use super::status;
 use crate::error::Error;
 use crate::keys::KeysDir;
@@ -188,11 +189,23 @@ pub fn users_folder(name: &str, below_home: &str) -> Result<PathBuf, Error> {
 }
 
 /// The signing log, if there is to be one. A dry run makes sure that it could be opened, and leaves it.
-pub fn signing_log(signing: &SigningOptions, dry_run: bool) -> Result<Option<SigningLog>, Error> {
-    match signing.signing_log.as_deref() {
-        None => Ok(None),
-        Some(path) if dry_run => SigningLog::check(path).map(|()| None),
-        Some(path) => SigningLog::open(path).map(Some),
+pub fn signing_log(
+    signing: &SigningOptions,
+    closed: &Closed,
+    dry_run: bool,
+) -> Result<Option<SigningLog>, Error> {
+    let Some(path) = signing.signing_log.as_deref() else {
+        return Ok(None);
+    };
+    let found = resolved(path).map_err(|cause| Error::File {
+        path: shown(path),
+        operation: "find the signing log",
+        cause,
+    })?;
+    closed.keep_out(Own::SigningLog, &found)?;
+    match dry_run {
+        true => SigningLog::check(path).map(|()| None),
+        false => SigningLog::open(path).map(Some),
     }
 }
 

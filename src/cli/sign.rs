@@ -7,6 +7,7 @@ use super::options::{
     KeysFolder, MinBits, SigningOptions, Threads, Verbosity, or_interrupted, signing_log,
     stop_on_signals,
 };
+use super::own_files::Closed;
 use super::signing::Keys;
 use super::{out, status};
 use crate::error::Error;
@@ -38,7 +39,7 @@ pub fn run(args: &Args) -> Result<u8, Error> {
     let keys = Keys::open(&args.folder, &args.signing, &args.min_bits)?;
     let cancelled = stop_on_signals()?;
     let progress = args.verbosity.progress();
-    let mut log = signing_log(&args.signing, false)?;
+    let mut log = signing_log(&args.signing, &Closed::new(&keys.folder), false)?;
     let result = sign::sign(
         &args.files,
         Tools {

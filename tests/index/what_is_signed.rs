@@ -186,6 +186,58 @@ fn a_log_that_cannot_be_written_is_a_failure_before_anything_is_signed() {
 }
 
 #[test]
+fn a_log_has_its_own_place_and_nothing_else_stands_in_it() {
+    let scene = Scene::of_three();
+    scene.write("notes", "keep me\n");
+    scene.write("channel/uploads/file", "");
+    scene.write("output/file", "");
+    std::os::unix::fs::symlink("channel/log", scene.path("link")).unwrap();
+    let package = scene.path("channel/linux-64/a-1.0-0.conda");
+    std::fs::copy(package, scene.path("a-1.0-0.conda")).unwrap();
+    let key = scene.key_path("fixture").to_str().unwrap().to_owned();
+    let new = scene.key_path("log").to_str().unwrap().to_owned();
+    let before = ["channel", "home"].map(|folder| scene.snapshot(folder));
+    for (log, status, why) in [
+        (key.as_str(), 2, "keys folder"),
+        (&new, 2, "keys folder"),
+        ("channel/log", 2, "inside the channel"),
+        ("channel/linux-64/a-1.0-0.conda", 2, "inside the channel"),
+        ("channel/uploads/../log", 2, "inside the channel"),
+        ("link", 2, "inside the channel"),
+        ("output/log", 2, "inside the channel"),
+        ("notes", 1, "no record of a signature"),
+        ("a-1.0-0.conda", 1, "no record of a signature"),
+    ] {
+        for more in [&[][..], &["--dry-run"]] {
+            let flags = ["--signing-log", log, "--output", "output"];
+            let run = scene.index(&[&flags, more].concat()).exits(status);
+            run.says("signing log").says("--signing-log").says(why);
+        }
+        if !why.contains("channel") {
+            let run = scene.run(&["sign", "notes", "--signing-log", log]);
+            run.exits(status).says(why);
+        }
+    }
+    assert!(["channel", "home"].map(|folder| scene.snapshot(folder)) == before);
+    assert_eq!(scene.text("notes"), "keep me\n");
+    assert!(scene.read("a-1.0-0.conda") == scene.read("channel/linux-64/a-1.0-0.conda"));
+    for path in ["notes.sig", "output/log", "output/linux-64"] {
+        assert!(!scene.exists(path), "{path}");
+    }
+    let flags = ["--signing-log", "log", "--output", "output"];
+    scene.index(&flags).exits(0);
+    assert_eq!(scene.text("log").lines().count(), 3);
+    // Where a shell collects what is said, other lines stand before.
+    scene.write("all", "it begins\n");
+    let all = std::fs::File::options()
+        .append(true)
+        .open(scene.path("all"));
+    let call = scene.call(&["sign", "notes", "-q", "--signing-log", "/dev/stdout"]);
+    call.stdout(all.unwrap()).run().exits(0);
+    assert_eq!(scene.text("all").lines().count(), 2);
+}
+
+#[test]
 fn a_pattern_that_can_not_be_compiled_is_wrong_usage() {
     let scene = Scene::of_three();
     for pattern in [

@@ -117,7 +117,7 @@ impl Opening<'_> {
         source.forget();
         let signing = self.signing.cloned().unwrap_or_default();
         let keys = Keys::open(&args.folder, &signing, &args.min_bits)?;
-        let mut log = signing_log(&signing, args.dry_run)?;
+        let mut log = signing_log(&signing, &open::closed(args, source)?, args.dry_run)?;
         let tools = Tools {
             places: Places::new(source.storage(), output.storage()),
             cache: memory.cache(),

@@ -10,6 +10,7 @@ use crate::cache::postgres::{self, PostgresCache};
 use crate::cache::{Cache, NoCache, SqliteCache, is_shared};
 use crate::channel::SubdirName;
 use crate::cli::options::cache_home;
+use crate::cli::own_files::{Closed, Own, resolved};
 use crate::cli::place::{self, Held, Patience, Place};
 use crate::error::Error;
 use crate::package::Format;
@@ -192,27 +193,14 @@ fn cache_path(args: &Common, source: &Place, target: &Place) -> Result<PathBuf, 
             }
         }
     };
-    let is_in = |place: &Place| place.folder().is_some_and(|root| path.starts_with(root));
-    if is_in(source) || is_in(target) {
-        return Err(Error::Usage(format!(
-            "{}: the cache lies inside the channel, where whoever may upload packages could write it; name a place outside with --cache",
-            shown(&path)
-        )));
-    }
+    closed(args, source)?.keep_out(Own::Cache, &path)?;
     Ok(path)
 }
 
-/// A path that may not be there yet, as far as it is there without links.
-fn resolved(path: &Path) -> std::io::Result<PathBuf> {
-    let path = std::path::absolute(path)?;
-    for there in path.ancestors() {
-        if let (Ok(real), Ok(rest)) = (there.canonicalize(), path.strip_prefix(there)) {
-            // An empty rest would end the path in a `/`, which no file has.
-            let whole = rest.as_os_str().is_empty();
-            return Ok(if whole { real } else { real.join(rest) });
-        }
-    }
-    Ok(path)
+/// The folders that are closed to a run's own files.
+pub fn closed(args: &Common, source: &Place) -> Result<Closed, Error> {
+    let closed = Closed::new(&args.folder.open()?).and(source);
+    Ok(closed.and_output(args.output.as_deref()))
 }
 
 /// A folder for this channel and its output, told apart by a hash of both names.
