@@ -6,9 +6,15 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{self as sys, CWD, RenameFlags};
+use rustix::io::Errno;
+
 use super::CacheError;
 use crate::keys::is_foreign;
 use crate::shown::shown;
+
+/// How many files that were put aside stay beside a cache.
+const MOST_ASIDE: usize = 100;
 
 /// Makes the folder and the file with their modes, in the calls that create them, and looks at those
 /// that are there already.
@@ -68,14 +74,15 @@ pub(super) fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), Cach
     Ok(())
 }
 
-/// Puts a useless cache aside, as `….broken`: what was named with `--cache` may be no cache at all.
-pub(super) fn put_aside(path: &Path) -> Result<(), CacheError> {
+/// Puts a useless cache aside, as `….broken`, `….broken-2` and so on: what was named with `--cache` may be no cache at
+/// all, and so nothing that was put aside is overwritten. Where it lies now.
+pub(super) fn put_aside(path: &Path) -> Result<PathBuf, CacheError> {
     let fail = |cause| CacheError::Open {
         path: shown(path),
         operation: "put the broken cache aside",
         cause,
     };
-    std::fs::rename(path, beside(path, ".broken")).map_err(fail)?;
+    let aside = move_aside(path).map_err(fail)?;
     let journal = beside(path, "-journal");
     match std::fs::remove_file(&journal) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(fail(cause)),
@@ -86,7 +93,39 @@ pub(super) fn put_aside(path: &Path) -> Result<(), CacheError> {
         .create_new(true)
         .mode(0o600)
         .open(path);
-    made.map(drop).map_err(fail)
+    made.map(|_| aside).map_err(fail)
+}
+
+/// Gives a file the first name that is free.
+fn move_aside(path: &Path) -> io::Result<PathBuf> {
+    for number in 1..=MOST_ASIDE {
+        let aside = match number {
+            1 => beside(path, ".broken"),
+            number => beside(path, &format!(".broken-{number}")),
+        };
+        if rename(path, &aside)? {
+            return Ok(aside);
+        }
+    }
+    Err(io::Error::other(format!(
+        "{MOST_ASIDE} files that were put aside lie there; look at them, and remove them"
+    )))
+}
+
+/// Renames a file where nothing has the other name; false where something does.
+fn rename(path: &Path, to: &Path) -> io::Result<bool> {
+    match sys::renameat_with(CWD, path, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        // File systems without that flag: only runs that share this cache put something there.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match std::fs::symlink_metadata(to) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                std::fs::rename(path, to).map(|()| true)
+            }
+            found => found.map(|_| false),
+        },
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The path of a file whose name goes on.
@@ -143,5 +182,23 @@ mod tests {
         assert!(!journal.exists());
         std::fs::create_dir(&journal).unwrap();
         assert!(put_aside(&path).is_err(), "its journal can't go");
+    }
+
+    #[test]
+    fn what_was_put_aside_is_never_overwritten() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("cache.db");
+        for number in 1..=MOST_ASIDE {
+            std::fs::write(&path, number.to_string()).unwrap();
+            put_aside(&path).unwrap();
+        }
+        std::fs::write(&path, "one more").unwrap();
+        let error = put_aside(&path).unwrap_err().to_string();
+        assert!(error.contains("remove them"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"one more");
+        for (name, text) in [("broken", "1"), ("broken-2", "2"), ("broken-100", "100")] {
+            let aside = scratch.path().join(format!("cache.db.{name}"));
+            assert_eq!(std::fs::read_to_string(aside).unwrap(), text);
+        }
     }
 }

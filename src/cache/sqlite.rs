@@ -71,8 +71,9 @@ impl SqliteCache {
             Ok(connection) => connection,
             Err(Unusable::Failed(error)) => return Err(error),
             Err(Unusable::Rebuild(why)) => {
-                note = Some(said_of(path, why));
-                anew(path)?
+                let (connection, said) = anew(path, why)?;
+                note = Some(said);
+                connection
             }
         };
         Ok(SqliteCache {
@@ -123,8 +124,8 @@ impl SqliteCache {
         match work(&mut self.connection) {
             Err(cause) if self.read_only && is_corrupt(&cause) => Ok(T::default()),
             Err(cause) if !self.read_only && is_worthless(&self.path, &cause) => {
-                self.note = Some(said_of(&self.path, "is corrupt"));
-                self.connection = anew(&self.path)?;
+                let (connection, said) = anew(&self.path, "is corrupt")?;
+                (self.connection, self.note) = (connection, Some(said));
                 work(&mut self.connection).map_err(self.fail(operation))
             }
             done => done.map_err(self.fail(operation)),
@@ -132,16 +133,13 @@ impl SqliteCache {
     }
 }
 
-/// What an operator is told of a cache that is put aside.
-fn said_of(path: &Path, why: &str) -> String {
-    let path = shown(path);
-    format!("{path}: the cache {why}; it is put aside as {path}.broken and built anew")
-}
-
-/// Puts a file aside, and makes a new one in its place.
-fn anew(path: &Path) -> Result<Connection, CacheError> {
-    put_aside(path)?;
-    connect(path).map_err(|unusable| unusable.into_error(path))
+/// Puts a file aside, and makes a new one in its place; what an operator is told of that.
+fn anew(path: &Path, why: &str) -> Result<(Connection, String), CacheError> {
+    let aside = put_aside(path)?;
+    let connection = connect(path).map_err(|unusable| unusable.into_error(path))?;
+    let (path, aside) = (shown(path), shown(aside));
+    let said = format!("{path}: the cache {why}; it is put aside as {aside} and built anew");
+    Ok((connection, said))
 }
 
 impl Cache for SqliteCache {

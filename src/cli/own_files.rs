@@ -1,13 +1,32 @@
 //! Where a run's own files may lie, the cache and the signing log: never where others upload packages, never among keys,
 //! and never in the place of somebody's other file. Must not know what is in them.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::place::{self, Place};
 use crate::error::Error;
 use crate::keys::KeysDir;
 use crate::shown::shown;
+
+/// How a file of SQLite begins (database file format, 1.3).
+const SQLITE: &[u8] = b"SQLite format 3\0";
+
+/// How files begin that somebody would miss, and what they are.
+const OTHERS: [(&[u8], &str); 11] = [
+    (b"-----BEGIN ", "a key or certificate (PEM)"),
+    (b"ssh-", "a public key of SSH"),
+    (b"PK\x03\x04", "a package or another zip archive"),
+    (b"PK\x05\x06", "a zip archive"),
+    (b"BZh", "a package or another file of bzip2"),
+    (b"\x1f\x8b", "a file of gzip"),
+    (b"\x28\xb5\x2f\xfd", "a file of zstd"),
+    (b"\xfd7zXZ\0", "a file of xz"),
+    (b"\x7fELF", "a program"),
+    (b"{", "JSON"),
+    (b"[", "JSON"),
+];
 
 /// How many links are followed that lead to nothing yet.
 const MAX_LINKS: usize = 40;
@@ -81,6 +100,24 @@ impl Closed {
     }
 }
 
+/// A file that is named as the cache is one, or was, as far as can be told: what is broken is put aside. Not so what is
+/// plainly something else.
+pub fn demand_cache(path: &Path) -> Result<(), Error> {
+    let mut head = [0; 64];
+    // What can't be read says so itself when it is opened.
+    let read = File::open(path).and_then(|mut file| file.read(&mut head));
+    let head = head.get(..read.unwrap_or(0)).unwrap_or_default();
+    let text = head.trim_ascii_start();
+    let other = OTHERS.iter().find(|(begin, _)| text.starts_with(begin));
+    match other {
+        Some((_, what)) if !head.starts_with(SQLITE) => Err(Error::Usage(format!(
+            "{}: is no cache, but {what}, as it seems; name another place with --cache, or move this file away",
+            shown(path)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// A path that may not be there yet, as far as it is there without links.
 pub fn resolved(path: &Path) -> io::Result<PathBuf> {
     let mut path = std::path::absolute(path)?;
@@ -123,5 +160,29 @@ mod tests {
         }
         assert_eq!(resolved(&root.join("loop")).unwrap(), root.join("loop"));
         assert_eq!(resolved(&root.join("no/x")).unwrap(), root.join("no/x"));
+    }
+
+    #[test]
+    fn what_is_plainly_no_cache_is_not_taken_for_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("file");
+        assert!(demand_cache(&path).is_ok(), "it is not there");
+        for (bytes, serves) in [
+            (&b""[..], true),
+            (b"SQLite format 3\0 and so on", true),
+            (b"notes, or bytes of a cache that were spoilt", true),
+            (&[0xff; 100], true),
+            (b"-----BEGIN PRIVATE KEY-----\n", false),
+            (b"\n -----BEGIN PUBLIC KEY-----\n", false),
+            (b"PK\x03\x04 a .conda", false),
+            (b"BZh9 a .tar.bz2", false),
+            (b"{\"packages\": {}}", false),
+            (b"[1]", false),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let found = demand_cache(&path);
+            assert_eq!(found.is_ok(), serves, "{bytes:?}");
+            assert!(found.is_ok() || std::fs::read(&path).unwrap() == bytes);
+        }
     }
 }

@@ -69,6 +69,60 @@ fn another_file_named_as_the_cache_is_put_aside_whole() {
     assert_eq!(scene.text("notes.txt.broken"), precious);
     let run = scene.index(&flags).exits(0).counts("opened", 0);
     run.never_says("broken");
+    // What was put aside before stays, too.
+    scene.write("notes.txt", "other notes");
+    scene.index(&flags).exits(0).says("notes.txt.broken-2");
+    assert_eq!(scene.text("notes.txt.broken"), precious);
+    assert_eq!(scene.text("notes.txt.broken-2"), "other notes");
+}
+
+#[test]
+fn what_is_plainly_another_file_is_never_taken_for_the_cache() {
+    let scene = Scene::of_three();
+    let key = scene.key_path("fixture");
+    scene.write("pem", std::fs::read(&key).unwrap());
+    scene.write(
+        "a-1.0-0.conda",
+        scene.read("channel/linux-64/a-1.0-0.conda"),
+    );
+    scene.write(
+        "b-1.0-0.tar.bz2",
+        scene.read("channel/linux-64/b-1.0-0.tar.bz2"),
+    );
+    scene.write("repodata.json", "{\"packages\": {}}\n");
+    let public = scene.key_path("fixture.pub");
+    let keys = scene.key_path("");
+    let before = scene.snapshot("home");
+    for (cache, why) in [
+        (key.to_str().unwrap(), "keys folder"),
+        (public.to_str().unwrap(), "keys folder"),
+        (keys.to_str().unwrap(), "keys folder"),
+        ("pem", "a key or certificate"),
+        ("a-1.0-0.conda", "a package"),
+        ("b-1.0-0.tar.bz2", "a package"),
+        ("repodata.json", "JSON"),
+    ] {
+        let content = scene.path(cache).is_file().then(|| scene.read(cache));
+        for flags in [&["--dry-run"][..], &[]] {
+            let run = scene.index(&[&["--cache", cache], flags].concat());
+            run.exits(2).says(cache).says(why).says("--cache");
+        }
+        assert!(content.is_none_or(|content| scene.read(cache) == content));
+        assert!(!scene.path(&format!("{cache}.broken")).exists());
+    }
+    assert!(scene.snapshot("home") == before);
+    assert!(!scene.exists("channel/linux-64/a-1.0-0.conda.sig"));
+    // What has the cache's own name is one, whatever it holds by now.
+    for content in ["-----BEGIN X-----", "{}"] {
+        scene.write("own/cache.db", content);
+        for cache in ["own", "own/cache.db"] {
+            scene
+                .index(&["--cache", cache])
+                .exits(0)
+                .counts("listed", 3);
+        }
+    }
+    assert_eq!(scene.text("own/cache.db.broken-2"), "{}");
 }
 
 #[test]

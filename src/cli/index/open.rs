@@ -10,7 +10,7 @@ use crate::cache::postgres::{self, PostgresCache};
 use crate::cache::{Cache, NoCache, SqliteCache, is_shared};
 use crate::channel::SubdirName;
 use crate::cli::options::cache_home;
-use crate::cli::own_files::{Closed, Own, resolved};
+use crate::cli::own_files::{Closed, Own, demand_cache, resolved};
 use crate::cli::place::{self, Held, Patience, Place};
 use crate::error::Error;
 use crate::package::Format;
@@ -194,6 +194,10 @@ fn cache_path(args: &Common, source: &Place, target: &Place) -> Result<PathBuf, 
         }
     };
     closed(args, source)?.keep_out(Own::Cache, &path)?;
+    // What has this name was a cache, whatever it holds now.
+    if path.file_name() != Some(CACHE_FILE.as_ref()) {
+        demand_cache(&path)?;
+    }
     Ok(path)
 }
 
