@@ -383,17 +383,30 @@ impl Subdir {
             .into_iter()
             .partition(|package| published(&package.name));
         for package in first.into_iter().chain(second) {
-            match holders.get(&package.name.to_lowercase()) {
+            let folded = without_case(&package.name);
+            match holders.get(&folded) {
                 Some(holder) => self
                     .refused
                     .push((package.path(), NameFault::CaseCollision(holder.clone()))),
                 None => {
-                    holders.insert(package.name.to_lowercase(), package.name.clone());
+                    holders.insert(folded, package.name.clone());
                     self.packages.push(package);
                 }
             }
         }
         self.packages.sort();
+    }
+}
+
+/// A name without its case. Letters whose lower case depends on what stands around them (`ς`), and those that share one
+/// upper case (`ſ` and `s`, `ß` and `ss`), meet by way of that.
+fn without_case(name: &str) -> String {
+    match name.is_ascii() {
+        true => name.to_ascii_lowercase(),
+        false => {
+            let upper = name.chars().flat_map(char::to_uppercase);
+            upper.flat_map(char::to_lowercase).collect()
+        }
     }
 }
 
@@ -538,6 +551,24 @@ mod tests {
             noarch.refused[3].1,
             NameFault::CaseCollision("a-1-0.conda".to_owned())
         );
+    }
+
+    #[test]
+    fn names_are_held_against_each_other_without_their_case() {
+        for (one, other) in [
+            ("Ab-1_X", "aB-1_x"),
+            ("mes\u{17f}age", "MESSAGE"),
+            ("\u{3bb}\u{3cc}\u{3b3}\u{3bf}\u{3c2}", "ΛΌΓΟΣ"),
+            ("straße", "STRASSE"),
+            ("\u{212a}elvin", "kelvin"),
+            ("É", "é"),
+            ("ǅ", "ǆ"),
+        ] {
+            assert_eq!(without_case(one), without_case(other), "{one}");
+        }
+        for (one, other) in [("a-1", "a_1"), ("e", "é"), ("é", "e\u{301}")] {
+            assert_ne!(without_case(one), without_case(other), "{one}");
+        }
     }
 
     #[test]

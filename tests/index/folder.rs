@@ -185,6 +185,13 @@ fn of_names_that_differ_in_case_alone_the_later_is_refused() {
     let upper = scene.put(&PackageSpec::new("Same", "1.0", "0"), Format::Conda);
     scene.index(&[]).exits(3).refuses(&upper, "case");
     assert!(scene.is_listed(&lower) && !scene.is_listed(&upper));
+    let long = scene.put(&PackageSpec::new("\u{17f}ame", "1.0", "0"), Format::Conda);
+    let run = scene.index(&[]).exits(3);
+    assert!(
+        run.refusals()[&long].contains("case"),
+        "{:?}",
+        run.refusals()
+    );
 }
 
 #[test]
