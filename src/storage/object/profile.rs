@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::shown::shown;
 use crate::storage::read_own_text;
 
 /// The largest file that is read, in bytes.
@@ -35,8 +36,8 @@ impl Profile {
             let path = variable(name).map(PathBuf::from);
             let path = path.or_else(|| Some(home.as_ref()?.join(".aws").join(default)));
             path.map_or(Ok(None), |path| {
-                let shown = path.display();
                 read_own_text(&path, MAX_PROFILES).map_err(|cause| {
+                    let shown = shown(&path);
                     format!("{shown} can't be read: {cause} ({name} names another, or /dev/null for none)")
                 })
             })
