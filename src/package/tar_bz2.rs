@@ -230,6 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_is_cut_off_is_said_to_end_early() {
+        let stream = bz2(&noise(5_000, 9));
+        let mut streams = Streams::new(&stream[..stream.len() - 20], true);
+        let error = io::copy(&mut streams, &mut io::sink()).unwrap_err();
+        let error = PackageError::from_io(error, "elsewhere");
+        assert!(
+            matches!(error, PackageError::EndsEarly { part: PART }),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn what_may_begin_a_stream() {
         for (bytes, begins) in [
             (&b""[..], false),

@@ -118,6 +118,8 @@ pub(super) struct Stored {
     pub(super) local_flags: Option<u16>,
     pub(super) local_method: Option<u16>,
     pub(super) local_size: Option<u32>,
+    /// In both headers.
+    pub(super) lie: Option<u32>,
     pub(super) local_crc32: Option<u32>,
     pub(super) crc32: Option<u32>,
     /// Sizes and offset in zip64 fields.
@@ -168,7 +170,7 @@ impl Stored {
             .local_crc32
             .unwrap_or(if deferred { 0 } else { self.crc() });
         let lie = self.local_size.or(deferred.then_some(0));
-        let (sizes, extra) = self.sizes(lie);
+        let (sizes, extra) = self.sizes(lie.or(self.lie));
         out.extend_from_slice(b"PK\x03\x04\x2d\0");
         out.extend_from_slice(&self.local_flags.unwrap_or(self.flags).to_le_bytes());
         out.extend_from_slice(&self.local_method.unwrap_or(self.method).to_le_bytes());
@@ -193,7 +195,7 @@ impl Stored {
     }
 
     fn central(&self, start: u32, out: &mut Vec<u8>) {
-        let (sizes, extra) = self.sizes(None);
+        let (sizes, extra) = self.sizes(self.lie);
         out.extend_from_slice(b"PK\x01\x02\x2d\x03\x2d\0");
         out.extend_from_slice(&self.flags.to_le_bytes());
         out.extend_from_slice(&self.method.to_le_bytes());

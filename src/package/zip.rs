@@ -347,6 +347,13 @@ mod tests {
         };
         for (signed, wide) in [(false, false), (true, false), (false, true), (true, true)] {
             assert_eq!(deferred(signed, wide, |_| {}), "read");
+            // Where none is announced, the same bytes belong to nothing.
+            let stray = info(|m| {
+                m.descriptor = Some((signed, wide));
+                m.local_crc32 = Some(crc32fast::hash(&m.data));
+                m.local_size = Some(m.data.len() as u32);
+            });
+            assert!(stray.contains("belong to no member"), "{stray}");
             // Numbers that are said at once, too, have to be right.
             let known = deferred(signed, wide, |m| {
                 m.local_crc32 = Some(crc32fast::hash(&m.data));
@@ -406,6 +413,15 @@ mod tests {
         bytes[local + 28] = 4;
         let found = said(&bytes);
         assert!(found.contains(name), "{found}");
+        // Longer in both headers: within what the header takes beyond its least, and further.
+        for (at, name) in [(1, "pkg-a-1-0.tar.zst"), (2, name)] {
+            for more in [1, 2, 200] {
+                let lie = |m: &mut Stored| m.lie = Some(m.data.len() as u32 + more);
+                let found = said(&Zip::package().change(at, lie).bytes());
+                let overlaps = format!("`{name}` overlaps what follows it");
+                assert!(found.contains(&overlaps), "{found}");
+            }
+        }
     }
 
     #[test]
