@@ -32,14 +32,14 @@ pub(super) enum Part {
     Pkg,
 }
 
-/// The most bytes that may come out of `compressed` bytes: a thousand times as many, but 64 MiB at least (small
+/// The most bytes that may come out of `compressed` bytes: a thousand times as many, but 256 MiB at least (small
 /// packages of zeros exist) and 64 GiB at most. Real packages stay far below; decoding up to the cap takes flat
 /// memory and heeds cancelling. It bounds the time as well: the worst take some ten seconds for each MiB of a
-/// file, and half a second where they are small.
+/// file, and two where they are small.
 pub(super) fn decoded_cap(compressed: u64) -> u64 {
     compressed
         .saturating_mul(1000)
-        .clamp(64 * MIB, 64 * 1024 * MIB)
+        .clamp(256 * MIB, 64 * 1024 * MIB)
 }
 
 /// What looks through the tar streams of a package.
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn caps_grow_with_the_file_within_bounds() {
-        assert_eq!(decoded_cap(1), 64 * MIB);
+        assert_eq!(decoded_cap(1), 256 * MIB);
         assert_eq!(decoded_cap(MIB), 1000 * MIB);
         assert_eq!(decoded_cap(u64::MAX), 64 * 1024 * MIB);
     }
