@@ -159,7 +159,7 @@ impl<'a> IndexFiles<'a> {
                 Some(_) => findings.invalid(
                     What::Twin,
                     &twin,
-                    format!("it is not one frame or stream that decompresses to {path}"),
+                    format!("it does not decompress to {path}, or holds more than that"),
                 ),
                 None => findings.error(
                     What::Twin,
