@@ -2,7 +2,7 @@
 //! cache decides what is in the index. Must not know what is in it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ use crate::shown::shown;
 
 /// How many files that were put aside stay beside a cache.
 const MOST_ASIDE: usize = 100;
+
+/// How every file of SQLite begins (SQLite's file format, section 1.2).
+const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Makes the folder and the file with their modes, in the calls that create them, and looks at those
 /// that are there already.
@@ -75,7 +78,7 @@ pub(super) fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), Cach
 }
 
 /// Puts a useless cache aside, as `….broken`, `….broken-2` and so on: what was named with `--cache` may be no cache at
-/// all, and so nothing that was put aside is overwritten. Where it lies now.
+/// all, and so nothing that was put aside is overwritten, but by a file of SQLite another of them. Where it lies now.
 pub(super) fn put_aside(path: &Path) -> Result<PathBuf, CacheError> {
     let fail = |cause| CacheError::Open {
         path: shown(path),
@@ -96,8 +99,9 @@ pub(super) fn put_aside(path: &Path) -> Result<PathBuf, CacheError> {
     made.map(|_| aside).map_err(fail)
 }
 
-/// Gives a file the first name that is free.
+/// Gives a file the first name that is free, or that an older cache has.
 fn move_aside(path: &Path) -> io::Result<PathBuf> {
+    let was_cache = is_sqlite(path);
     for number in 1..=MOST_ASIDE {
         let aside = match number {
             1 => beside(path, ".broken"),
@@ -106,10 +110,21 @@ fn move_aside(path: &Path) -> io::Result<PathBuf> {
         if rename(path, &aside)? {
             return Ok(aside);
         }
+        if was_cache && is_sqlite(&aside) {
+            std::fs::rename(path, &aside)?;
+            return Ok(aside);
+        }
     }
     Err(io::Error::other(format!(
         "{MOST_ASIDE} files that were put aside lie there; look at them, and remove them"
     )))
+}
+
+/// Whether a file is one of SQLite; false where that can't be told.
+fn is_sqlite(path: &Path) -> bool {
+    let mut head = [0; SQLITE.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head == SQLITE
 }
 
 /// Renames a file where nothing has the other name; false where something does.
@@ -200,5 +215,22 @@ mod tests {
             let aside = scratch.path().join(format!("cache.db.{name}"));
             assert_eq!(std::fs::read_to_string(aside).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn of_caches_that_were_put_aside_the_last_stays() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("cache.db");
+        std::fs::write(&path, "no cache").unwrap();
+        put_aside(&path).unwrap();
+        let aside = scratch.path().join("cache.db.broken-2");
+        for number in 0..2 * MOST_ASIDE {
+            let cache = [SQLITE, number.to_string().as_bytes()].concat();
+            std::fs::write(&path, &cache).unwrap();
+            assert_eq!(put_aside(&path).unwrap(), aside);
+            assert_eq!(std::fs::read(&aside).unwrap(), cache);
+        }
+        let first = scratch.path().join("cache.db.broken");
+        assert_eq!(std::fs::read(first).unwrap(), b"no cache");
     }
 }
