@@ -27,11 +27,13 @@ impl Head {
             Some(_) => Err(format!("its {key} is no text")),
         };
         let (subdir, base_url) = (text("subdir")?, text("base_url")?);
-        let is_empty = |it: &Json| matches!(it, Json::Null) || *it == Json::Object(Object::new());
+        let base_url = base_url.map(|url| url.trim_end_matches('/').to_owned());
+        let home = home.map(|home| home.trim_end_matches('/'));
+        let is_here = |url: &String| matches!(url.as_str(), "" | ".") || home == Some(url);
         Ok(Head {
             subdir,
-            base_url: base_url.filter(|url| !is_here(url, home)),
-            leads: LEADS.map(|key| info.remove(key).filter(|it| !is_empty(it))),
+            base_url: base_url.filter(|url| !is_here(url)),
+            leads: LEADS.map(|key| info.remove(key).and_then(lead)),
         })
     }
 
@@ -55,10 +57,16 @@ impl Head {
     }
 }
 
-/// Whether packages that are served there lie beside the index.
-fn is_here(base_url: &str, home: Option<&str>) -> bool {
-    matches!(base_url, "" | "." | "./")
-        || home.is_some_and(|home| home.trim_end_matches('/') == base_url.trim_end_matches('/'))
+/// What leads anywhere: members that say nothing are as good as none.
+fn lead(said: Json) -> Option<Json> {
+    match said {
+        Json::Null => None,
+        Json::Object(mut members) => {
+            members.retain(|_, it| *it != Json::Null);
+            (!members.is_empty()).then_some(Json::Object(members))
+        }
+        said => Some(said),
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +91,7 @@ mod tests {
             (r#"{"base_url":"./"}"#, None),
             (r#"{"base_url":null,"signing_keys":{}}"#, None),
             (r#"{"base_url":"https://e.org/c/noarch/"}"#, None),
+            (r#"{"channel_relations":{"base":null}}"#, None),
             (
                 r#"{"base_url":"https://e.org/d/noarch/"}"#,
                 Some("base_url"),
@@ -98,6 +107,14 @@ mod tests {
             assert_eq!(head(info).unwrap().led_astray(&plain), astray, "{info}");
             assert_eq!(plain.led_astray(&head(info).unwrap()), astray, "{info}");
         }
+    }
+
+    #[test]
+    fn a_slash_at_the_end_leads_nowhere_else() {
+        let of = |url: &str| head(&format!(r#"{{"base_url":"{url}"}}"#)).unwrap();
+        let (one, other) = (of("https://e.org/d"), of("https://e.org/d/"));
+        assert_eq!(one.led_astray(&other), None);
+        assert_eq!(one.elsewhere(), Some("https://e.org/d"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ struct Top<'a> {
     #[serde(borrow, default)]
     info: Option<&'a RawValue>,
     #[serde(default)]
-    removed: Vec<String>,
+    removed: Option<Vec<String>>,
 }
 
 /// The first index file of a subdir, and what it says of itself: all others have to say the same.
@@ -114,11 +114,11 @@ impl Subdir<'_> {
             let top: Top<'_> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
             let info = top.info.map(|raw| json::parse_small(raw.get().as_bytes()));
             let head = match info.transpose().map_err(|error| error.to_string())? {
-                None | Some(Json::Null) => self.head(Object::new())?,
+                None => self.head(Object::new())?,
                 Some(Json::Object(info)) => self.head(info)?,
                 Some(_) => return Err("its info is no object".to_owned()),
             };
-            Ok((head, top.removed))
+            Ok((head, top.removed.unwrap_or_default()))
         };
         match read() {
             Ok((head, removed)) => {
