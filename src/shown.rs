@@ -1,5 +1,5 @@
-//! How names from outside stand in what people read. Owns the one escape of names and paths: nothing in them moves a
-//! cursor, hides text or begins a line of its own, and no two of them look the same. Must not know where they come from.
+//! How names from outside stand in what people read. Owns the escape of names and paths: nothing in them moves a
+//! cursor, hides text or begins a line of its own. Must not know where they come from.
 
 use std::ffi::OsStr;
 

@@ -13,7 +13,7 @@ use crate::cli::place::Writes;
 use crate::error::Error;
 use crate::index::{Config, Freshness, Glob, Patches, Policy, SignList, SignedConfig, Signing};
 use crate::repodata::{Formats, Pins};
-use crate::shown::shown;
+use crate::shown::{shown, told};
 
 /// The largest list of what may be signed, in bytes: some two million lines.
 const MAX_SIGN_LIST: u64 = 256 << 20;
@@ -257,7 +257,7 @@ impl Flags<'_> {
     pub fn config(&self) -> Result<Config, Error> {
         let (common, run) = (self.common, &self.common.run);
         let config = Config {
-            channel: shown(common.channel()?),
+            channel: told(common.channel()?),
             selection: common.selection()?,
             policy: policy(self.trust, self.anew)?,
             min_bits: common.min_bits.min_bits,
