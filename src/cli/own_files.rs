@@ -10,11 +10,8 @@ use crate::error::Error;
 use crate::keys::KeysDir;
 use crate::shown::shown;
 
-/// How a file of SQLite begins (database file format, 1.3).
-const SQLITE: &[u8] = b"SQLite format 3\0";
-
 /// How files begin that somebody would miss, and what they are.
-const OTHERS: [(&[u8], &str); 11] = [
+const OTHERS: [(&[u8], &str); 13] = [
     (b"-----BEGIN ", "a key or certificate (PEM)"),
     (b"ssh-", "a public key of SSH"),
     (b"PK\x03\x04", "a package or another zip archive"),
@@ -24,8 +21,10 @@ const OTHERS: [(&[u8], &str); 11] = [
     (b"\x28\xb5\x2f\xfd", "a file of zstd"),
     (b"\xfd7zXZ\0", "a file of xz"),
     (b"\x7fELF", "a program"),
-    (b"{", "JSON"),
-    (b"[", "JSON"),
+    (b"{\"", "JSON"),
+    (b"{\n", "JSON"),
+    (b"[{", "JSON"),
+    (b"[\"", "JSON"),
 ];
 
 /// How many links are followed that lead to nothing yet.
@@ -76,11 +75,19 @@ impl Closed {
     }
 
     /// The same, and an output, which need not be there yet.
-    pub fn and_output(mut self, output: Option<&Path>) -> Closed {
+    ///
+    /// # Errors
+    /// When its path can't be told.
+    pub fn and_output(mut self, output: Option<&Path>) -> Result<Closed, Error> {
         let folder = output.filter(|output| place::url(output).is_none());
-        let folder = folder.and_then(|output| resolved(output).ok());
-        self.published.extend(folder);
-        self
+        if let Some(output) = folder {
+            let folder = resolved(output).map_err(|cause| {
+                let output = shown(output);
+                Error::Usage(format!("{output}: can't be told where it is: {cause}; name it by its whole path with --output"))
+            })?;
+            self.published.push(folder);
+        }
+        Ok(self)
     }
 
     /// Makes sure that a file lies in none of them; its path is absolute and without links, as far as it is there.
@@ -110,11 +117,11 @@ pub fn demand_cache(path: &Path) -> Result<(), Error> {
     let text = head.trim_ascii_start();
     let other = OTHERS.iter().find(|(begin, _)| text.starts_with(begin));
     match other {
-        Some((_, what)) if !head.starts_with(SQLITE) => Err(Error::Usage(format!(
+        Some((_, what)) => Err(Error::Usage(format!(
             "{}: is no cache, but {what}, as it seems; name another place with --cache, or move this file away",
             shown(path)
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
