@@ -261,9 +261,7 @@ impl Examiner<'_> {
         let (signature, stat) = match read_sig(place, &path) {
             Ok(read) => read,
             Err(_) if shelf.lying.sig_is_folder(file) => {
-                return SigState::Unusable(format!(
-                    "{path}: a folder lies where its signature belongs; remove it"
-                ));
+                return SigState::Blocked(path);
             }
             Err(why) => return SigState::Invalid(why),
         };

@@ -57,6 +57,8 @@ pub enum SigState {
     },
     /// Its key is in the keys folder and can't be used: too weak, or broken.
     Unusable(String),
+    /// A folder lies in its place, by path.
+    Blocked(String),
 }
 
 /// What is known of one package.
@@ -134,6 +136,9 @@ pub enum Refusal {
     /// A key that can't be used.
     #[error("{0}")]
     UnusableKey(String),
+    /// What can't be replaced as a file can.
+    #[error("a folder lies where its signature belongs: remove {0}")]
+    Blocked(String),
     /// `--require-signed`
     #[error("it has no signature, and --require-signed is given")]
     Unsigned,
@@ -187,6 +192,7 @@ pub fn judge(evidence: Evidence<'_>, policy: &Policy) -> Verdict {
         }
         SigState::Unknown { key, .. } => Verdict::Refuse(Refusal::UnknownKey(key)),
         SigState::Unusable(why) => Verdict::Refuse(Refusal::UnusableKey(why)),
+        SigState::Blocked(path) => Verdict::Refuse(Refusal::Blocked(path)),
     };
     match (verdict, attestations) {
         (Verdict::Refuse(refusal), _) => Verdict::Refuse(refusal),
@@ -359,6 +365,12 @@ mod tests {
             (invalid(), false, &other, "invalid"),
             (invalid(), false, &resign, "invalid"),
             (weak(), false, &replace, "refused"),
+            (
+                SigState::Blocked("x.sig".to_owned()),
+                false,
+                &replace,
+                "refused",
+            ),
             (SigState::Absent, true, &plain, "changed"),
             (valid(), true, &plain, "changed"),
             (invalid(), true, &plain, "changed"),
