@@ -92,6 +92,9 @@ fn reach(
     let plain = patched.unpatched.is_none() && patched.taken.is_empty();
     (plain && ledger.is_unpatched(subdir)).then_some(())?;
     let mut shards = ledger.shards_of(places, &shelf.lying)?;
+    // On a network file system the folder may have come late to this run's listing.
+    let is_listed = |path: &String| shelf.lists_shard(path);
+    shards.standing.keys().all(is_listed).then_some(())?;
     if touched.is_empty() {
         let page = subdir.path_of(page::PAGE);
         let files = ledger.files_of(places, subdir.as_str(), |path| path != page);

@@ -380,6 +380,12 @@ impl<'a> Shelf<'a> {
         .collect()
     }
 
+    /// Whether a file, by its path in the channel, lay in the folder of shards when this run listed it.
+    pub fn lists_shard(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next();
+        name.is_some_and(|name| self.shards_in_target.contains_key(name))
+    }
+
     /// What a run that was killed left behind.
     fn leftovers(&self) -> Vec<Change> {
         let shards = self.shards_in_target.iter();

@@ -153,14 +153,17 @@ impl Left<'_> {
             places.target().stat(path).is_ok_and(|found| found == *stat)
         };
         (!unsure && files.iter().all(still)).then_some(())?;
-        // Shards are many, and their folder is looked at as a whole.
-        files.retain(|path, _| !path.contains(SHARDS_FOLDER));
         let shards = left.shelves.iter().map(|shelf| {
             let subdir = &shelf.lying.subdir.name;
             let lie = found::shards(places.target(), subdir)?;
+            // What came late, on a network file system, this run did not see: the next one has to look at it.
+            let is_known = |path: &String| files.contains_key(path) || shelf.lists_shard(path);
+            lie.keys().all(is_known).then_some(())?;
             Some((subdir.to_string(), found::digest_of(&lie)))
         });
         let shards = shards.collect::<Option<_>>()?;
+        // Shards are many, and their folder is looked at as a whole.
+        files.retain(|path, _| !path.contains(SHARDS_FOLDER));
         let lying = left.shelves.iter().map(|shelf| &shelf.lying);
         let attested = left.judged.attested;
         let plain = left
