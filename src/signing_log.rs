@@ -1,9 +1,9 @@
 //! The signing log: one JSON line for every signature that was made (`--signing-log`). Owns the file and
 //! the line's form; must not know why something was signed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, OFlags, fcntl_setfl};
@@ -23,6 +23,9 @@ const FIELDS: [&str; 5] = ["time", "key", "fingerprint", "file", "sha256"];
 
 /// How a line begins.
 const BEGIN: &[u8] = br#"{"file":""#;
+
+/// What the shell opened for this process: whoever redirects there, collects.
+const OUTPUTS: [&str; 2] = ["/dev/stdout", "/dev/stderr"];
 
 /// An append-only file of JSON lines.
 #[derive(Debug)]
@@ -47,19 +50,9 @@ impl SigningLog {
     /// # Errors
     /// When it can't be opened for appending, or something else than such a log stands in it.
     pub fn open(path: &Path) -> Result<SigningLog, Error> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            // A pipe that nobody reads is an error, and not waited for.
-            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-            .open(path)
-            .and_then(|file| {
-                fcntl_setfl(&file, OFlags::APPEND)?;
-                Ok(file)
-            })
+        let file = open(path, OpenOptions::new().create(true).mode(0o600))
             .and_then(|mut file| {
-                if file.metadata()?.is_file() && is_cut_off(path)? {
+                if is_cut_off(path, &file)? {
                     file.write_all(b"\n")?;
                 }
                 Ok(file)
@@ -87,9 +80,8 @@ impl SigningLog {
         let allowed = |place: &Path, access| Ok(rustix::fs::access(place, access)?);
         let checked: io::Result<()> = match () {
             () if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-            () if path.is_file() => {
-                allowed(path, Access::WRITE_OK).and_then(|()| is_cut_off(path).map(drop))
-            }
+            () if path.is_file() => open(path, &mut OpenOptions::new())
+                .and_then(|file| is_cut_off(path, &file).map(drop)),
             () if path.exists() => allowed(path, Access::WRITE_OK),
             () if folder.is_file() => Err(io::ErrorKind::NotADirectory.into()),
             () => allowed(folder, Access::WRITE_OK | Access::EXEC_OK),
@@ -134,16 +126,29 @@ impl SigningLog {
     }
 }
 
+/// Opens a log for appending, and not for more: that a pipe has a reader is told by this alone.
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    // A pipe that nobody reads is an error, and not waited for.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = options.append(true).custom_flags(flags).open(path)?;
+    fcntl_setfl(&file, OFlags::APPEND)?;
+    Ok(file)
+}
+
 /// Whether the last line of a log has no end. A file that ends in something else than a record is no log.
-fn is_cut_off(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
-    let length = file.seek(SeekFrom::End(0))?;
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-    let mut tail = Vec::new();
-    file.take(TAIL).read_to_end(&mut tail)?;
-    // What a shell opened for this process is written to as it stands: whoever redirects, collects.
-    let is_open = path.starts_with("/dev") || path.starts_with("/proc");
-    if !is_open && !ends_in_record(&tail) {
+fn is_cut_off(path: &Path, log: &File) -> io::Result<bool> {
+    let found = log.metadata()?;
+    if !found.is_file() {
+        return Ok(false);
+    }
+    let Some(tail) = tail_of(path, &found)? else {
+        return Ok(found.len() > 0);
+    };
+    let is_redirected = || {
+        let outputs = OUTPUTS.iter().filter_map(|it| std::fs::metadata(it).ok());
+        outputs.into_iter().any(|output| is_same(&output, &found))
+    };
+    if !ends_in_record(&tail) && !is_redirected() {
         return Err(io::Error::other(
             "it holds something else, and ends in no record of a signature; name another file with --signing-log, or move this one away",
         ));
@@ -151,11 +156,40 @@ fn is_cut_off(path: &Path) -> io::Result<bool> {
     Ok(tail.last().is_some_and(|last| *last != b'\n'))
 }
 
+/// The end of the file that was opened; `None` where it may be appended to and not read.
+fn tail_of(path: &Path, opened: &Metadata) -> io::Result<Option<Vec<u8>>> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    let mut file = match options.read(true).custom_flags(flags).open(path) {
+        Err(cause) if cause.kind() == ErrorKind::PermissionDenied => return Ok(None),
+        file => file?,
+    };
+    if !is_same(&file.metadata()?, opened) {
+        return Err(io::Error::other(
+            "another file was put in its place meanwhile; run again",
+        ));
+    }
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut tail = Vec::new();
+    file.take(TAIL).read_to_end(&mut tail)?;
+    Ok(Some(tail))
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
 /// Whether a file that ends so is empty, or ends in a record or the beginning of one, as a run that was killed leaves it.
+/// After a loss of power, NULs stand where a file system had made room and written nothing.
 fn ends_in_record(tail: &[u8]) -> bool {
-    let text = tail.trim_ascii_end();
+    let is_filler = |byte: &u8| *byte == 0 || byte.is_ascii_whitespace();
+    let end = tail.iter().rposition(|byte| !is_filler(byte));
+    let text = end.and_then(|end| tail.get(..=end)).unwrap_or_default();
     let line = text.rsplit(|byte| *byte == b'\n').next();
     let line = line.unwrap_or_default();
+    let begin = line.iter().position(|byte| *byte != 0);
+    let line = begin.and_then(|begin| line.get(begin..)).unwrap_or(line);
     let known = |record: &Value| FIELDS.iter().all(|field| record[field].is_string());
     match serde_json::from_slice(line) {
         Ok(record) => known(&record),
@@ -201,6 +235,44 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn nuls_that_a_loss_of_power_left_are_a_line_that_was_cut_off() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("log");
+        let ours = record("a");
+        for there in [
+            format!("{ours}\n\0\0\0"),
+            format!("{ours}\n\0\0\0\n"),
+            format!("{ours}\n\0{ours}\n"),
+            "\0\0".to_owned(),
+            "{\"file\":\"a\0\0".to_owned(),
+            "\0".repeat(200_000),
+        ] {
+            std::fs::write(&path, &there).unwrap();
+            let end = if there.ends_with('\n') { "" } else { "\n" };
+            for _ in 0..2 {
+                SigningLog::check(&path).unwrap();
+                SigningLog::open(&path).unwrap();
+                assert_eq!(std::fs::read_to_string(&path).unwrap(), there.clone() + end);
+            }
+        }
+        std::fs::write(&path, "notes\n\0\0").unwrap();
+        SigningLog::check(&path).unwrap_err();
+        SigningLog::open(&path).unwrap_err();
+    }
+
+    #[test]
+    fn a_file_that_was_put_in_its_place_is_not_taken_for_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("log");
+        let log = open(&path, OpenOptions::new().create(true)).unwrap();
+        assert!(!is_cut_off(&path, &log).unwrap());
+        std::fs::rename(&path, scratch.path().join("elsewhere")).unwrap();
+        std::fs::write(&path, "").unwrap();
+        let why = is_cut_off(&path, &log).unwrap_err().to_string();
+        assert!(why.contains("run again"), "{why}");
     }
 
     fn record(file: &str) -> String {

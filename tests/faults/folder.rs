@@ -111,6 +111,29 @@ fn a_private_key_of_another_user_does_not_sign() {
     assert!(!scene.exists("channel/linux-64/repodata.json"));
 }
 
+#[test]
+fn a_signing_log_that_may_be_appended_to_and_not_read_is_gone_on_with() {
+    let scene = Scene::of_three();
+    scene.write("log", "what others wrote");
+    scene.set_mode("log", 0o220);
+    for more in [&["--dry-run"][..], &[]] {
+        let args = [&["channel", "--json", "--signing-log", "log"], more].concat();
+        let Some(run) = as_nobody(&scene, &args) else {
+            return;
+        };
+        run.exits(0);
+    }
+    scene.set_mode("log", 0o600);
+    assert_eq!(scene.text("log").lines().count(), 4);
+    // What may not be appended to is refused by a plan, too.
+    scene.set_mode("log", 0o400);
+    let args = ["channel", "--dry-run", "--signing-log", "log"];
+    let Some(run) = as_nobody(&scene, &args) else {
+        return;
+    };
+    run.exits(1).says("signing log");
+}
+
 /// Puts so many packages into the channel, each of its own name and in its own subdir where there are several.
 fn fill(scene: &Scene, packages: usize, subdir: impl Fn(usize) -> String) {
     for at in 0..packages {

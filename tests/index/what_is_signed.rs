@@ -227,14 +227,29 @@ fn a_log_has_its_own_place_and_nothing_else_stands_in_it() {
     let flags = ["--signing-log", "log", "--output", "output"];
     scene.index(&flags).exits(0);
     assert_eq!(scene.text("log").lines().count(), 3);
-    // Where a shell collects what is said, other lines stand before.
-    scene.write("all", "it begins\n");
-    let all = std::fs::File::options()
-        .append(true)
-        .open(scene.path("all"));
-    let call = scene.call(&["sign", "notes", "-q", "--signing-log", "/dev/stdout"]);
-    call.stdout(all.unwrap()).run().exits(0);
-    assert_eq!(scene.text("all").lines().count(), 2);
+}
+
+#[test]
+fn a_log_that_is_an_output_goes_where_a_shell_collects_it() {
+    let scene = Scene::of_three();
+    scene.write("notes", "keep me\n");
+    std::os::unix::fs::symlink("/dev/stdout", scene.path("link")).unwrap();
+    for log in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link", "all"] {
+        // Other lines stand before.
+        scene.write("all", "it begins\n");
+        let all = std::fs::File::options()
+            .append(true)
+            .open(scene.path("all"));
+        let call = scene.call(&["sign", "notes", "-q", "--signing-log", log]);
+        call.stdout(all.unwrap()).run().exits(0);
+        assert_eq!(scene.text("all").lines().count(), 2, "{log}");
+        scene.remove("notes.sig");
+    }
+    // A folder of devices may hold files, too: scenes lie in /dev/shm, where that is there.
+    let log = scene.path("notes");
+    let run = scene.index(&["--signing-log", log.to_str().unwrap()]);
+    run.exits(1).says("no record of a signature");
+    assert_eq!(scene.text("notes"), "keep me\n");
 }
 
 #[test]
