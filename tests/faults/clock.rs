@@ -21,13 +21,14 @@ fn now() -> i64 {
     i64::try_from(since_1970.as_secs()).unwrap()
 }
 
-/// The library that moves the clock; `None`, and a word about it, where it can't be made.
+/// The library that moves the clock; `None`, and a word about it, where it can't be made or has no effect.
 fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Result<(TempDir, PathBuf), String>> = OnceLock::new();
     let made = LIBRARY.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("clock.so");
         compile("tests/faults/clock.c", &path, &["-shared", "-fPIC"])?;
+        probe(&path)?;
         Ok((folder, path))
     });
     match made {
@@ -36,6 +37,20 @@ fn library() -> Option<&'static Path> {
             not_to_be_had("a clock that is wrong", why);
             None
         }
+    }
+}
+
+/// Whether the binary itself has the library loaded: not where it is linked statically, or where no file in the folder
+/// for scratch may be run. A package that is indexed tells.
+fn probe(library: &Path) -> Result<(), String> {
+    let scene = Scene::of_three();
+    let call = scene.index_call(&[]).env("LD_PRELOAD", library);
+    let run = call.env("CLOCK_OFFSET", DAY.to_string()).run();
+    // A run that fails is the tests' matter.
+    let is_right = run.status() == Some(0) && first_indexed(&scene, PACKAGES[0]) < now() + DAY / 2;
+    match is_right {
+        true => Err("a library that is preloaded has no effect".to_owned()),
+        false => Ok(()),
     }
 }
 
