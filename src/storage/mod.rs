@@ -25,7 +25,7 @@ pub use lock::{Lock, LockFor, LockMode};
 pub use moves::{create_whole, sync_folder};
 #[cfg(feature = "object-storage")]
 pub use object::{Lease, ObjectOptions, ObjectStorage, Variables};
-pub use own::{OwnFile, read_own, read_own_text};
+pub use own::{OwnFile, OwnPath, Unread, read_own, read_own_text};
 pub use url::{is_object_url, open_url};
 
 /// A channel's place. Paths are relative to it, with `/` between their parts.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{MAX_TARGETS, Root, TufError};
 use crate::keys::Fingerprint;
-use crate::storage::{read_own, sync_folder};
+use crate::storage::{OwnPath, read_own, sync_folder};
 
 /// The names that `tough` gives its files. The root goes first: who knows a newer root must not miss it.
 const FILES: [&str; 4] = [
@@ -170,7 +170,8 @@ fn pins_text(pinned: &[Fingerprint]) -> Vec<u8> {
 
 /// Reads what is remembered, of which targets are the largest.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, TufError> {
-    let found = read_own(path, MAX_TARGETS).map_err(|cause| TufError::memory(path, &cause))?;
+    let found = read_own(&OwnPath::Default(path.to_owned()), MAX_TARGETS)
+        .map_err(|cause| TufError::memory(path, &cause.into()))?;
     Ok(found.map(|file| file.bytes))
 }
 

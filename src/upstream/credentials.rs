@@ -2,7 +2,7 @@
 //! people see; must not know how they are sent.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64ct::{Base64, Encoding as _};
 use reqwest::Url;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::decoded;
 use crate::shown::shown;
-use crate::storage::read_own_text;
+use crate::storage::{OwnPath, read_own_text};
 
 /// The largest `~/.netrc` that is read, in bytes.
 const MAX_NETRC: u64 = 1 << 20;
@@ -79,9 +79,9 @@ pub(super) fn masked(url: &Url) -> String {
 /// What `$NETRC`, else `~/.netrc`, has for the URL's host; `None` where there is no such file.
 pub(super) fn from_netrc(url: &Url) -> Result<Option<Login>, String> {
     let path = match std::env::var_os("NETRC") {
-        Some(path) => PathBuf::from(path),
+        Some(path) => OwnPath::Named(PathBuf::from(path)),
         None => match std::env::var_os("HOME") {
-            Some(home) => PathBuf::from(home).join(".netrc"),
+            Some(home) => OwnPath::Default(PathBuf::from(home).join(".netrc")),
             None => return Ok(None),
         },
     };
@@ -89,9 +89,11 @@ pub(super) fn from_netrc(url: &Url) -> Result<Option<Login>, String> {
     Ok(url.host_str().and_then(|host| in_netrc(&text, host)))
 }
 
-fn read_netrc(path: &Path) -> Result<Zeroizing<String>, String> {
-    let text = read_own_text(path, MAX_NETRC)
-        .map_err(|cause| format!("{}: can't be read: {cause}; {NETRC_REMEDY}", shown(path)))?;
+fn read_netrc(place: &OwnPath) -> Result<Zeroizing<String>, String> {
+    let text = read_own_text(place, MAX_NETRC).map_err(|cause| {
+        let path = shown(place.path());
+        format!("{path}: can't be read: {cause}; {NETRC_REMEDY}")
+    })?;
     Ok(Zeroizing::new(text.unwrap_or_default()))
 }
 
@@ -142,6 +144,7 @@ fn without_macros(text: &str) -> Zeroizing<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::path::Path;
 
     fn pair(login: Option<Login>) -> Option<(String, String)> {
         login.map(|it| (it.user.clone(), it.password.to_string()))
@@ -181,16 +184,20 @@ mod tests {
     fn netrc_is_read_up_to_its_limit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("netrc");
-        assert_eq!(read_netrc(&path).unwrap().as_str(), "");
+        let named = |path: &Path| OwnPath::Named(path.to_owned());
+        assert_eq!(read_netrc(&named(&path)).unwrap().as_str(), "");
         let file = std::fs::File::create(&path).unwrap();
         file.set_len(MAX_NETRC).unwrap();
-        assert_eq!(read_netrc(&path).unwrap().len(), 1 << 20);
+        assert_eq!(read_netrc(&named(&path)).unwrap().len(), 1 << 20);
         file.set_len(MAX_NETRC + 1).unwrap();
-        let why = read_netrc(&path).unwrap_err();
+        let why = read_netrc(&named(&path)).unwrap_err();
         for word in [path.to_str().unwrap(), "more than 1048576 bytes", "$NETRC"] {
             assert!(why.contains(word), "{why}");
         }
-        assert_eq!(read_netrc(Path::new("/dev/null")).unwrap().as_str(), "");
-        assert!(read_netrc(Path::new("/dev/zero")).is_err());
+        assert_eq!(
+            read_netrc(&named(Path::new("/dev/null"))).unwrap().as_str(),
+            ""
+        );
+        assert!(read_netrc(&named(Path::new("/dev/zero"))).is_err());
     }
 }

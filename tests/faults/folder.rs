@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::limits::{MIB, bounded, measured};
 use crate::scene::builder::{Format, PackageSpec};
-use crate::scene::{Run, Scene};
+use crate::scene::{Call, Run, Scene};
 use crate::shared::skip;
 
 /// The user `nobody`, as most systems have it.
@@ -30,7 +30,10 @@ fn a_device_is_skipped_with_a_warning() {
 
 /// Runs the binary as somebody who may not do everything; `None` where that can't be.
 fn as_nobody(scene: &Scene, args: &[&str]) -> Option<Run> {
-    let mut call = scene.call(args);
+    call_as_nobody(scene, scene.call(args))
+}
+
+fn call_as_nobody(scene: &Scene, mut call: Call) -> Option<Run> {
     if rustix::process::geteuid().is_root() {
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(scene.path(""), open).unwrap();
@@ -41,7 +44,10 @@ fn as_nobody(scene: &Scene, args: &[&str]) -> Option<Run> {
         call.command().uid(NOBODY).gid(NOBODY);
     }
     match call.command().output() {
-        Ok(output) => Some(Run::new(format!("as nobody, {args:?}"), &output)),
+        Ok(output) => {
+            let name = format!("as nobody, {:?}", call.command().get_args());
+            Some(Run::new(name, &output))
+        }
         Err(error) => {
             skip(&format!("another user can't run the binary: {error}"));
             None
@@ -132,6 +138,53 @@ fn a_signing_log_that_may_be_appended_to_and_not_read_is_gone_on_with() {
         return;
     };
     run.exits(1).says("signing log");
+}
+
+/// What a run says that may not read a file; `named` are the variables that name it, or what is asked of it.
+#[cfg(any(feature = "object-storage", feature = "postgres"))]
+fn unread(args: &[&str], file: &str, named: Option<(&str, &str)>) -> Option<Run> {
+    let scene = Scene::of_three();
+    scene.write("home/.aws/credentials", "[default]\nrole_arn = arn\n");
+    scene.write(file, "");
+    scene.set_mode(file, 0o000);
+    let mut call = scene.call(args);
+    if let Some((variable, value)) = named {
+        call = call.env(variable, value);
+    }
+    call_as_nobody(&scene, call)
+}
+
+#[cfg(feature = "object-storage")]
+#[test]
+fn a_profile_that_may_not_be_read_is_none_where_nobody_asked_for_it() {
+    let args = ["verify", "s3://bucket/channel"];
+    let file = "home/.aws/config";
+    // The keys of the other file are come to.
+    let Some(run) = unread(&args, file, None) else {
+        return;
+    };
+    run.exits(1).says("role_arn").never_says("can't be read");
+    for named in [("AWS_CONFIG_FILE", file), ("AWS_PROFILE", "default")] {
+        let run = unread(&args, file, Some(named)).unwrap().exits(1);
+        let run = run.says("config can't be read").says("ermission");
+        run.says("AWS_CONFIG_FILE").never_says("AWS_PROFILE,");
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_file_of_passwords_that_may_not_be_read_is_none_where_nobody_named_it() {
+    let args = ["channel", "--cache", "postgres://me@127.0.0.1:1/channels"];
+    let file = "home/.pgpass";
+    let Some(run) = unread(&args, file, None) else {
+        return;
+    };
+    run.says("see that the server runs").never_says(".pgpass");
+    let run = unread(&args, file, Some(("PGPASSFILE", file))).unwrap();
+    run.exits(1)
+        .says(".pgpass")
+        .says("ermission")
+        .says("PGPASSFILE");
 }
 
 /// Puts so many packages into the channel, each of its own name and in its own subdir where there are several.

@@ -2,7 +2,7 @@
 //! connection has it, and the name of the place that people read, which never has it; must not know what is stored there.
 
 use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
@@ -12,7 +12,7 @@ use tokio_postgres::config::{Host, SslMode};
 use super::tls::{Tls, TlsMode};
 use crate::cache::CacheError;
 use crate::shown::{shown, told};
-use crate::storage::read_own;
+use crate::storage::{OwnFile, OwnPath, Unread, read_own};
 
 /// Where Debian's server puts its socket, for a URL without a host.
 const SOCKETS: &str = "/var/run/postgresql";
@@ -159,24 +159,28 @@ fn place(config: &Config) -> String {
 
 /// The password that a file of libpq's form has for this place: `host:port:database:user:password`.
 fn from_file(config: &Config, lookup: Lookup<'_>) -> Result<Option<String>, CacheError> {
-    let default = || Some(Path::new(&lookup("HOME")?).join(".pgpass"));
-    let named = lookup("PGPASSFILE").map(PathBuf::from);
-    let Some(path) = named.or_else(default) else {
+    let default = || {
+        Some(OwnPath::Default(
+            Path::new(&lookup("HOME")?).join(".pgpass"),
+        ))
+    };
+    let named = lookup("PGPASSFILE").map(|path| OwnPath::Named(PathBuf::from(path)));
+    let Some(place) = named.or_else(default) else {
         return Ok(None);
     };
-    let unread = |cause| CacheError::Open {
-        path: shown(&path),
+    let path = place.path();
+    let unread = |cause: Unread| CacheError::Open {
+        path: shown(path),
         operation: "read the file of passwords",
-        cause,
+        cause: std::io::Error::other(format!(
+            "{cause} (PGPASSFILE names another, or /dev/null for none)"
+        )),
     };
-    let found = read_own(&path, MAX_PASSWORDS).map_err(unread)?;
-    // What is no file, as /dev/null, is none on purpose.
-    let Some(found) = found.filter(|found| found.metadata.is_file()) else {
+    let Some(found) = of_passwords(&place).map_err(unread)? else {
         return Ok(None);
     };
-    private(&path, &found.metadata)?;
-    let text = String::from_utf8(found.bytes)
-        .map_err(|_| unread(std::io::Error::other("it is no text in UTF-8")))?;
+    private(path, &found.metadata)?;
+    let text = found.text().map_err(unread)?;
     let user = config.get_user().unwrap_or_default();
     let database = config.get_dbname().unwrap_or(user);
     let of_host = |number: usize, host: String| {
@@ -197,13 +201,29 @@ fn from_file(config: &Config, lookup: Lookup<'_>) -> Result<Option<String>, Cach
         true => Ok(first),
         // Each host is told the same one.
         false => Err(CacheError::Open {
-            path: shown(&path),
+            path: shown(path),
             operation: "use the file of passwords",
             cause: std::io::Error::other(
                 "it has not the same password for all hosts that the URL names; name one host",
             ),
         }),
     }
+}
+
+/// The file, if there is one. As with libpq, a `~/.pgpass` that is no regular file or that this user may not read is none;
+/// one that `PGPASSFILE` names has to be read, whatever it is, but for a device: `/dev/null` is none on purpose.
+fn of_passwords(place: &OwnPath) -> Result<Option<OwnFile>, Unread> {
+    let is_named = matches!(place, OwnPath::Named(_));
+    match read_own(place, MAX_PASSWORDS) {
+        Err(why) if !is_named && is_none(&why) => Ok(None),
+        Err(why) => Err(why),
+        Ok(found) => Ok(found.filter(|it| !it.metadata.file_type().is_char_device())),
+    }
+}
+
+/// What libpq passes over.
+fn is_none(why: &Unread) -> bool {
+    why.is_denied() || matches!(why, Unread::Folder | Unread::NoFile)
 }
 
 fn private(path: &Path, found: &Metadata) -> Result<(), CacheError> {
@@ -358,5 +378,33 @@ mod tests {
             let said = error.to_string();
             assert!(said.contains(&file) && said.contains(why), "{said}");
         }
+    }
+
+    #[test]
+    fn a_file_of_passwords_that_is_none_is_passed_over_where_nobody_named_it() {
+        let denied = |errno: rustix::io::Errno| Unread::Io(errno.into());
+        assert!(is_none(&denied(rustix::io::Errno::ACCESS)));
+        assert!(!is_none(&denied(rustix::io::Errno::IO)) && !is_none(&Unread::TooLong(1)));
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(".pgpass");
+        let url = "postgres://me@host/channels";
+        let by_home = [("HOME", home.path().to_str().unwrap())];
+        let by_name = [("PGPASSFILE", path.to_str().unwrap())];
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(password(&parse(url, &by_home).unwrap()), None);
+        let Err(error) = parse(url, &by_name) else {
+            panic!("a folder is named")
+        };
+        assert!(error.to_string().contains("it is a folder"), "{error}");
+        std::fs::remove_dir(&path).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        assert_eq!(password(&parse(url, &by_home).unwrap()), None);
+        let to = path.clone();
+        let writer = std::thread::spawn(move || std::fs::write(to, "*:*:*:*:word\n"));
+        let named = parse(url, &by_name).unwrap();
+        assert_eq!(password(&named), Some("word"));
+        writer.join().unwrap().unwrap();
     }
 }

@@ -14,7 +14,7 @@ use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, RetryConfig
 use super::ObjectOptions;
 use super::fault;
 use super::place::{Place, Scheme};
-use super::profile::Profile;
+use super::profile::{PROFILE_REMEDY, Profile, ProfileFault};
 use super::variables::Variables;
 use crate::storage::StorageError;
 
@@ -132,11 +132,11 @@ fn both<S: ObjectStore + PaginatedListStore>(
 
 /// What the environment says and, where it is silent, a profile.
 fn amazon(place: &Place, variables: &Variables) -> Result<AmazonS3Builder, StorageError> {
-    let wrong = |cause: String| StorageError::Object {
+    let wrong = |fault: ProfileFault| StorageError::Object {
         path: place.shown(""),
         operation: "read the profile",
-        cause,
-        remedy: "mend it, name another with AWS_PROFILE, or give the credentials in the environment",
+        cause: fault.cause,
+        remedy: fault.remedy,
     };
     let builder =
         variables
@@ -168,9 +168,12 @@ fn amazon(place: &Place, variables: &Variables) -> Result<AmazonS3Builder, Stora
         return Ok(builder);
     }
     if let Some(way) = profile.elsewhere() {
-        return Err(wrong(format!(
-            "it gives its keys by {way}, which only the vendor's own tool resolves (`aws configure export-credentials --format env`)"
-        )));
+        return Err(wrong(ProfileFault {
+            cause: format!(
+                "it gives its keys by {way}, which only the vendor's own tool resolves (`aws configure export-credentials --format env`)"
+            ),
+            remedy: PROFILE_REMEDY,
+        }));
     }
     let keys = [
         (AmazonS3ConfigKey::AccessKeyId, "aws_access_key_id"),

@@ -2,10 +2,10 @@
 //! far as it gives keys, a region and an endpoint; must not show what stands in them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::shown::shown;
-use crate::storage::read_own_text;
+use crate::storage::{OwnPath, Unread, read_own_text};
 
 /// The largest file that is read, in bytes.
 const MAX_PROFILES: u64 = 1 << 20;
@@ -14,6 +14,67 @@ const MAX_PROFILES: u64 = 1 << 20;
 #[derive(Default, Clone, PartialEq, Eq)]
 pub struct Profile {
     values: BTreeMap<String, String>,
+}
+
+/// Why there is none to be had.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ProfileFault {
+    /// In words, with the file.
+    pub cause: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+/// What to do about a profile that does not serve.
+pub const PROFILE_REMEDY: &str =
+    "mend it, name another with AWS_PROFILE, or give the credentials in the environment";
+
+/// A file of profiles: the variable that names one, where it is else, and what to do about one that can't be read.
+struct Kept {
+    variable: &'static str,
+    default: &'static str,
+    remedy: &'static str,
+}
+
+const CONFIG: Kept = Kept {
+    variable: "AWS_CONFIG_FILE",
+    default: "config",
+    remedy: "mend it, or name another file with AWS_CONFIG_FILE (/dev/null for none)",
+};
+
+const CREDENTIALS: Kept = Kept {
+    variable: "AWS_SHARED_CREDENTIALS_FILE",
+    default: "credentials",
+    remedy: "mend it, or name another file with AWS_SHARED_CREDENTIALS_FILE (/dev/null for none)",
+};
+
+impl Kept {
+    /// Its text, if there is one. One that this user may not read is none where nobody asked for it: neither the file
+    /// was named, nor a profile (`is_asked`).
+    fn read(
+        &self,
+        home: Option<&Path>,
+        named: Option<String>,
+        is_asked: bool,
+    ) -> Result<Option<String>, ProfileFault> {
+        let default = || Some(OwnPath::Default(home?.join(".aws").join(self.default)));
+        let place = named.map(|path| OwnPath::Named(PathBuf::from(path)));
+        let Some(place) = place.or_else(default) else {
+            return Ok(None);
+        };
+        let is_asked = is_asked || matches!(place, OwnPath::Named(_));
+        match read_own_text(&place, MAX_PROFILES) {
+            Err(why) if passes_over(&why, is_asked) => Ok(None),
+            read => read.map_err(|why| ProfileFault {
+                cause: format!("{} can't be read: {why}", shown(place.path())),
+                remedy: self.remedy,
+            }),
+        }
+    }
+}
+
+fn passes_over(why: &Unread, is_asked: bool) -> bool {
+    !is_asked && why.is_denied()
 }
 
 /// Keys of the ways to credentials that only the vendor's own tools go.
@@ -29,23 +90,17 @@ impl Profile {
     /// The profile that the environment names, `default` where it names none.
     ///
     /// # Errors
-    /// When it is named and not there, or a file that is there can't be read; in words.
-    pub fn of(variable: impl Fn(&str) -> Option<String>) -> Result<Profile, String> {
+    /// When it is named and not there, or a file that is there can't be read. A file in `~/.aws` that this user may not
+    /// read is none, unless a profile is named.
+    pub fn of(variable: impl Fn(&str) -> Option<String>) -> Result<Profile, ProfileFault> {
         let home = variable("HOME").map(PathBuf::from);
-        let file = |name: &str, default: &str| {
-            let path = variable(name).map(PathBuf::from);
-            let path = path.or_else(|| Some(home.as_ref()?.join(".aws").join(default)));
-            path.map_or(Ok(None), |path| {
-                read_own_text(&path, MAX_PROFILES).map_err(|cause| {
-                    let shown = shown(&path);
-                    format!("{shown} can't be read: {cause} ({name} names another, or /dev/null for none)")
-                })
-            })
-        };
         let named = variable("AWS_PROFILE").or_else(|| variable("AWS_DEFAULT_PROFILE"));
         let name = named.clone().unwrap_or_else(|| "default".to_owned());
-        let config = file("AWS_CONFIG_FILE", "config")?;
-        let credentials = file("AWS_SHARED_CREDENTIALS_FILE", "credentials")?;
+        let text = |kept: &Kept| {
+            let file = variable(kept.variable);
+            kept.read(home.as_deref(), file, named.is_some())
+        };
+        let (config, credentials) = (text(&CONFIG)?, text(&CREDENTIALS)?);
         let in_config = match name.as_str() {
             "default" => ["default".to_owned(), "profile default".to_owned()],
             name => [format!("profile {name}"), String::new()],
@@ -65,9 +120,12 @@ impl Profile {
             values: found.clone().unwrap_or_default(),
         };
         if let (Some(name), None) = (named, found) {
-            return Err(format!(
-                "there is no profile {name} in ~/.aws/config or ~/.aws/credentials; AWS_PROFILE names it"
-            ));
+            return Err(ProfileFault {
+                cause: format!(
+                    "there is no profile {name} in ~/.aws/config or ~/.aws/credentials; AWS_PROFILE names it"
+                ),
+                remedy: PROFILE_REMEDY,
+            });
         }
         Ok(profile)
     }
@@ -173,9 +231,10 @@ mod tests {
         ] {
             for name in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
                 let only = |asked: &str| (asked == name).then(|| file.clone());
-                let Err(said) = Profile::of(only) else {
+                let Err(fault) = Profile::of(only) else {
                     panic!("{file} is passed over")
                 };
+                let said = format!("{}; {}", fault.cause, fault.remedy);
                 for word in [file.as_str(), why, name, "/dev/null"] {
                     assert!(said.contains(word), "{word}: {said}");
                 }
@@ -185,5 +244,36 @@ mod tests {
             let only = |asked: &str| (asked == "AWS_CONFIG_FILE").then(|| none.clone());
             assert!(Profile::of(only).unwrap() == Profile::default());
         }
+    }
+
+    #[test]
+    fn what_lies_in_the_home_unasked_is_never_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join(".aws")).unwrap();
+        let path = home.path().join(".aws/config");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        let of = |name: &'static str, value: &Path| {
+            let value = value.to_str().unwrap().to_owned();
+            Profile::of(move |asked| (asked == name).then(|| value.clone()))
+        };
+        let Err(fault) = of("HOME", home.path()) else {
+            panic!("it is passed over")
+        };
+        assert!(fault.cause.contains("no regular file"), "{fault:?}");
+        assert!(fault.remedy.contains("AWS_CONFIG_FILE"), "{fault:?}");
+        let to = path.clone();
+        let writer = std::thread::spawn(move || std::fs::write(to, "[default]\nregion = r\n"));
+        let named = of("AWS_CONFIG_FILE", &path).map_err(|fault| fault.cause);
+        assert_eq!(named.unwrap().get("region"), Some("r"));
+        writer.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_none_where_nobody_asked_for_it() {
+        let denied = Unread::Io(rustix::io::Errno::ACCESS.into());
+        assert!(passes_over(&denied, false) && !passes_over(&denied, true));
+        assert!(!passes_over(&Unread::NoFile, false));
     }
 }
