@@ -184,7 +184,13 @@ mod tests {
             (b"PK\x03\x04 a .conda", false),
             (b"BZh9 a .tar.bz2", false),
             (b"{\"packages\": {}}", false),
-            (b"[1]", false),
+            (b"{\n  \"packages\": {}}", false),
+            (b"[{\"a\": 1}]", false),
+            (
+                b"[ and {, which bytes may begin with that were spoilt",
+                true,
+            ),
+            (b"{\xff", true),
         ] {
             std::fs::write(&path, bytes).unwrap();
             let found = demand_cache(&path);
