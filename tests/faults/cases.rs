@@ -280,7 +280,7 @@ const CASES: [Case; 31] = [
 
 /// Other cases of the same kinds.
 #[rustfmt::skip]
-const OTHERS: [(&str, &str); 10] = [
+const OTHERS: [(&str, &str); 13] = [
     ("the habits of network file systems", "tests/crash/network.rs::a_run_lives_with_the_habits_of_network_file_systems"),
     ("an uploader beside an indexer", "tests/races/uploading.rs::an_indexer_beside_an_uploader_names_only_what_was_there"),
     ("a root that was planted", "tests/index/signed.rs::a_root_that_does_not_follow_is_not_taken"),
@@ -291,6 +291,9 @@ const OTHERS: [(&str, &str); 10] = [
     ("patches", "tests/faults/bombs.rs::patches_that_become_large_are_refused"),
     ("signed indexes", "tests/faults/bombs.rs::a_planted_signed_index_never_fills_the_memory"),
     ("attestations", "tests/faults/bombs.rs::attestations_that_become_large_refuse_their_package_alone"),
+    ("a log of signatures", "tests/faults/folder.rs::a_signing_log_that_may_be_appended_to_and_not_read_is_gone_on_with"),
+    ("profiles", "tests/faults/folder.rs::a_profile_that_may_not_be_read_is_none_where_nobody_asked_for_it"),
+    ("passwords", "tests/faults/folder.rs::a_file_of_passwords_that_may_not_be_read_is_none_where_nobody_named_it"),
 ];
 
 fn root() -> &'static Path {
