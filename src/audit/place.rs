@@ -11,7 +11,7 @@ use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::keys::ChannelPlace;
 use crate::repodata::{REPODATA, shards};
-use crate::shown::told;
+use crate::shown::shown;
 use crate::storage::{Kind, LocalStorage, Storage, StorageError, is_object_url, open_url};
 use crate::upstream::{self, StoredUpstream, Upstream, UpstreamError};
 
@@ -57,7 +57,7 @@ impl Place {
     /// When it can't be opened.
     pub fn folder(root: &Path) -> Result<Place, StorageError> {
         let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(root)?);
-        let name = told(root);
+        let name = shown(root);
         let name = match name.trim_end_matches('/') {
             "" => name,
             trimmed => trimmed.to_owned(),

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::package::{self, PackageError, ReadOptions};
 use crate::record::hex;
 use crate::repodata::{Published, REPODATA, shards::SHARD_INDEX};
-use crate::shown::{shown, told};
+use crate::shown::shown;
 use crate::sidecar;
 use crate::storage::{Kind, Links, LocalStorage, Storage as _};
 use crate::upstream::{self, StoredUpstream};
@@ -94,7 +94,7 @@ pub fn audit_prefix(
     tools.progress.finish();
     let (findings, counts) = findings.finish();
     Ok(PrefixAudit {
-        prefix: told(prefix),
+        prefix: shown(prefix),
         installed: count,
         findings,
         counts,

@@ -654,6 +654,15 @@ fn shards_alone_that_are_served_elsewhere_are_not_taken_for_those_beside_them() 
 }
 
 #[test]
+fn the_name_of_a_channel_begins_no_line() {
+    let (scene, _) = good();
+    let name = "channel\nother: valid";
+    crate::scene::copy_tree(&scene.path("channel"), &scene.path(name));
+    let run = scene.run(&["verify", name]).exits(0);
+    assert!(lines_of(&run)[0].starts_with("channel\\nother: valid: valid"));
+}
+
+#[test]
 fn some_subdirs_can_be_asked_for() {
     let (scene, _) = good();
     scene.write("channel/linux-64/repodata.json.zst", "junk");
