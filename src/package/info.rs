@@ -34,8 +34,8 @@ pub(super) enum Part {
 
 /// The most bytes that may come out of `compressed` bytes: a thousand times as many, but 256 MiB at least (small
 /// packages of zeros exist) and 64 GiB at most. Real packages stay far below; decoding up to the cap takes flat
-/// memory and heeds cancelling. It bounds the time as well: the worst take some ten seconds for each MiB of a
-/// file, and two where they are small.
+/// memory and heeds cancelling. It bounds the time as well: the worst take some six seconds for each MiB of a
+/// file, and one and a half where they are small.
 pub(super) fn decoded_cap(compressed: u64) -> u64 {
     compressed
         .saturating_mul(1000)
