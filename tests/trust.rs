@@ -31,7 +31,7 @@ mod shared;
 
 use http::Server;
 use python::{Python, run};
-use scene::Scene;
+use scene::{INIT, Scene};
 
 /// Reads a channel by python-tuf.
 const PROGRAM: &str = include_str!("support/python_tuf.py");
@@ -111,18 +111,8 @@ fn publish_at(scene: &Scene, version: u64, key: &str, now: i64) {
 
 /// A channel with root key `root`, index key `index`, and a generation.
 fn published() -> Scene {
-    let scene = with_keys(&["root", "index"]);
-    scene
-        .run(&[
-            "trust",
-            "init",
-            "channel",
-            "--root-key",
-            "root",
-            "--index-key",
-            "index",
-        ])
-        .exits(0);
+    let scene = Scene::without_key();
+    scene.init_signed_index();
     publish(&scene, 1, "index");
     client(&scene, &["root"]).unwrap();
     scene
@@ -131,17 +121,8 @@ fn published() -> Scene {
 #[test]
 fn init_makes_a_root_and_says_what_users_install() {
     let scene = with_keys(&["root", "index"]);
-    let init = [
-        "trust",
-        "init",
-        "channel",
-        "--root-key",
-        "root",
-        "--index-key",
-        "index",
-    ];
     let flags = ["--expires", "timestamp=1d", "--expires", "root=2y"];
-    let run = scene.run(&[&init[..], &flags].concat());
+    let run = scene.run(&[INIT, &flags].concat());
     run.exits(0)
         .says("sigindex keys add root.pub --fingerprint")
         .says("the next run of");
@@ -160,7 +141,7 @@ fn init_makes_a_root_and_says_what_users_install() {
         .says("run `sigindex` on the channel first");
     // Never a second first root.
     let before = scene.snapshot("channel");
-    scene.run(&init).exits(1).says("sigindex trust root");
+    scene.run(INIT).exits(1).says("sigindex trust root");
     assert_eq!(scene.snapshot("channel"), before);
 }
 
@@ -169,16 +150,7 @@ fn a_dry_run_writes_nothing() {
     let scene = with_keys(&["root", "index"]);
     let before = (scene.snapshot("channel"), scene.snapshot("home"));
     scene
-        .run(&[
-            "trust",
-            "init",
-            "channel",
-            "--root-key",
-            "root",
-            "--index-key",
-            "index",
-            "--dry-run",
-        ])
+        .run(&[INIT, &["--dry-run"]].concat())
         .exits(0)
         .says("would be signed here by: root");
     assert_eq!((scene.snapshot("channel"), scene.snapshot("home")), before);
@@ -601,18 +573,9 @@ fn keys_come_encrypted_or_from_the_environment() {
     let scene = with_keys(&["index"]);
     let with = |words: &[&str]| scene.call(words).env("SIGINDEX_PASSPHRASE", "word").run();
     with(&["keygen", "root", "--encrypt"]).exits(0);
-    let init = [
-        "trust",
-        "init",
-        "channel",
-        "--root-key",
-        "root",
-        "--index-key",
-        "index",
-    ];
-    scene.run(&init).exits(1).says("SIGINDEX_PASSPHRASE");
+    scene.run(INIT).exits(1).says("SIGINDEX_PASSPHRASE");
     assert!(!scene.exists("channel/tuf"));
-    with(&init).exits(0);
+    with(INIT).exits(0);
     publish(&scene, 1, "index");
     let pem = scene.text("home/.conda/keys/index");
     scene.take_key("index");
@@ -658,16 +621,7 @@ fn an_old_index_that_somebody_put_back_is_not_renewed() {
     scene.run(&refresh).exits(0);
     // A new index in the same place is another one.
     scene.remove("channel/tuf");
-    let init = [
-        "trust",
-        "init",
-        "channel",
-        "--root-key",
-        "root",
-        "--index-key",
-        "index",
-    ];
-    scene.run(&init).exits(0);
+    scene.run(INIT).exits(0);
     publish(&scene, 1, "index");
     scene.run(&refresh).exits(0);
 }
@@ -778,19 +732,9 @@ fn python_tuf_takes_the_channel_and_follows_its_roots() {
 #[test]
 fn python_tuf_takes_what_a_run_publishes() {
     let Some(python) = python_tuf() else { return };
-    let scene = with_keys(&["root", "index"]);
-    scene.give_key("fixture");
+    let scene = Scene::new();
     scene.package("a");
-    let init = [
-        "trust",
-        "init",
-        "channel",
-        "--root-key",
-        "root",
-        "--index-key",
-        "index",
-    ];
-    scene.run(&init).exits(0);
+    scene.init_signed_index();
     let server = Server::of(&scene.path("channel"));
     for round in ["b", "c"] {
         scene.package(round);

@@ -191,13 +191,7 @@ fn an_index_takes_the_memory_of_what_is_asked_of_it() {
 #[test]
 fn a_folder_is_remembered_by_its_whole_path() {
     let scene = Scene::of_three();
-    for key in ["root", "index"] {
-        scene.run(&["keygen", key]).exits(0);
-    }
-    let init = ["trust", "init", "channel", "--root-key", "root"];
-    scene
-        .run(&[init.as_slice(), &["--index-key", "index"]].concat())
-        .exits(0);
+    scene.init_signed_index();
     scene.index(&["--key", "fixture"]).exits(0);
     let gate = gate_by(
         &scene,
@@ -236,11 +230,7 @@ fn credentials_reach_the_upstream_and_nobody_else() {
 #[test]
 fn a_signed_index_is_served_and_an_older_one_is_not() {
     let scene = Scene::of_three();
-    scene.run(&["keygen", "root"]).exits(0);
-    scene.run(&["keygen", "index"]).exits(0);
-    let roles = ["--root-key", "root", "--index-key", "index"];
-    let init = ["trust", "init", "channel"];
-    scene.run(&[init.as_slice(), &roles].concat()).exits(0);
+    scene.init_signed_index();
     let run = ["--key", "fixture"];
     scene.index(&run).exits(0);
     scene::copy_tree(&scene.path("channel"), &scene.path("older"));

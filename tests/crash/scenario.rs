@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::scene::builder::{Format, PackageSpec};
-use crate::scene::{EPOCH, Run, Scene};
+use crate::scene::{EPOCH, INIT, Run, Scene};
 
 /// A command in a state.
 pub struct Scenario {
@@ -52,15 +52,6 @@ const MOVED: &[&str] = index!(
     "--keep-shards",
     "0"
 );
-const INIT: &[&str] = &[
-    "trust",
-    "init",
-    "channel",
-    "--root-key",
-    "root",
-    "--index-key",
-    "index",
-];
 const REFRESH: &[&str] = &["trust", "refresh", "channel", "--all"];
 const ROTATE: &[&str] = &["trust", "root", "channel", "--add-root-key", "other"];
 const SIGN: &[&str] = &[

@@ -821,12 +821,7 @@ fn a_report_of_many_refusals_is_no_bomb_either() {
 #[test]
 fn a_planted_signed_index_never_fills_the_memory() {
     let scene = Scene::of_three();
-    for name in ["root", "index"] {
-        scene.run(&["keygen", name]).exits(0);
-    }
-    let keys = ["--root-key", "root", "--index-key", "index"];
-    let init = [&["trust", "init", "channel"][..], &keys].concat();
-    scene.run(&init).exits(0);
+    scene.init_signed_index();
     scene.index(&["--key", "fixture"]).exits(0);
     let dense = many(
         "{\"signed\":{\"meta\":[",

@@ -157,19 +157,7 @@ fn a_signed_index_never_goes_down_in_version() {
         return;
     }
     let scene = Scene::of_three();
-    for name in ["root", "index"] {
-        scene.run(&["keygen", name]).exits(0);
-    }
-    let init = [
-        "trust",
-        "init",
-        "channel",
-        "--root-key",
-        "root",
-        "--index-key",
-        "index",
-    ];
-    run(&scene, 0, &init).exits(0);
+    scene.init_signed_index();
     let flags = ["--key", "fixture"];
     index(&scene, 0, &flags).exits(0).counts("listed", 3);
     let (first, far) = (DAY - now(), FAR - now());

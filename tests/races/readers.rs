@@ -118,19 +118,7 @@ fn readers_of_a_signed_index_see_whole_generations() {
     let (rounds, seed) = asked();
     let field = Field::new();
     field.put(&library()[0].path, 0);
-    for key in ["index", "root"] {
-        field.scene.run(&["keygen", key]).exits(0);
-    }
-    let init = [
-        "trust",
-        "init",
-        "channel",
-        "--root-key",
-        "root",
-        "--index-key",
-        "index",
-    ];
-    field.scene.run(&init).exits(0);
+    field.scene.init_signed_index();
     let always = ["--key", "fixture", "--all"];
     field.scene.index_at(crate::scene::EPOCH, &always).exits(0);
     assert!(field.scene.exists("channel/tuf/timestamp.json"));

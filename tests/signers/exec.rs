@@ -250,19 +250,7 @@ pub fn sign_by(scene: &Scene, command: &str, flags: &[&str]) -> Run {
 #[test]
 fn the_key_of_a_signed_index_may_be_elsewhere_too() {
     let scene = scene_of(2);
-    for key in ["index", "root"] {
-        scene.run(&["keygen", key]).exits(0);
-    }
-    let words = [
-        "trust",
-        "init",
-        "channel",
-        "--root-key",
-        "root",
-        "--index-key",
-        "index",
-    ];
-    scene.run(&words).exits(0);
+    scene.init_signed_index();
     std::fs::rename(scene.key_path("index"), scene.path("index.pem")).unwrap();
     let run = |words: &[&str], command: &str| {
         let call = scene.call(words).env("SIGINDEX_INDEX_KEY", command);

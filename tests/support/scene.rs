@@ -29,6 +29,17 @@ pub const EPOCH: &str = "1700000000";
 /// The subdir in which packages are put, unless a test says otherwise.
 pub const SUBDIR: &str = "linux-64";
 
+/// Switches the signed index of the channel on, its keys being `root` and `index`.
+pub const INIT: &[&str] = &[
+    "trust",
+    "init",
+    "channel",
+    "--root-key",
+    "root",
+    "--index-key",
+    "index",
+];
+
 /// Where the committed fixtures lie.
 pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
@@ -227,6 +238,14 @@ impl Scene {
     /// Runs the binary with any arguments.
     pub fn run(&self, args: &[&str]) -> Run {
         self.call(args).run()
+    }
+
+    /// Makes the key pairs `root` and `index`, and switches the signed index of the channel on.
+    pub fn init_signed_index(&self) {
+        for name in ["root", "index"] {
+            self.run(&["keygen", name]).exits(0);
+        }
+        self.run(INIT).exits(0);
     }
 
     /// Indexes the channel, with these flags, and reports in JSON.

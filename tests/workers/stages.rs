@@ -205,12 +205,7 @@ fn the_text_tells_what_follows() {
 #[test]
 fn the_key_of_a_signed_index_is_needed_where_it_is_published() {
     let scene = Scene::of_three();
-    for key in ["index", "root"] {
-        scene.run(&["keygen", key]).exits(0);
-    }
-    let init = ["trust", "init", "channel"];
-    let keys = ["--root-key", "root", "--index-key", "index"];
-    scene.run(&[&init[..], &keys].concat()).exits(0);
+    scene.init_signed_index();
     scene.index(&["--key", "fixture"]).exits(0);
     let new = scene.package("new");
     let private = scene.key_path("index");
