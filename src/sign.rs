@@ -190,16 +190,13 @@ fn digest(
         cancelled: tools.cancelled,
         progress: &|count| tools.progress.bytes(count),
     };
-    let mut open = match storage.open(name, Links::Follow) {
+    let open = match storage.open(name, Links::Follow) {
         Ok((open, _)) => open,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    if reads_as_metadata(&mut open) {
-        let why = "is metadata of a signed index (TUF), and its signature could be passed off as that of an index; `sigindex trust` signs those, with keys of their own";
-        return Ok(Err(why.to_owned()));
-    }
-    match package::digest(&open, &options) {
-        Ok(digests) => Ok(Ok(digests.sha256)),
+    match package::digest_of(&open, &options, |bytes| reads_as_metadata(bytes)) {
+        Ok((digests, false)) => Ok(Ok(digests.sha256)),
+        Ok((_, true)) => Ok(Err("is metadata of a signed index (TUF), and its signature could be passed off as that of an index; `sigindex trust` signs those, with keys of their own".to_owned())),
         Err(PackageError::Cancelled) => Err(Error::Interrupted),
         Err(error) => Ok(Err(error.to_string())),
     }

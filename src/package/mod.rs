@@ -23,6 +23,7 @@ mod zip;
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::io::{self, BufRead};
 use std::sync::atomic::AtomicBool;
 
 pub use digest::{Digests, Hasher};
@@ -232,7 +233,21 @@ pub fn digest(
     file: &(impl HasSize + ?Sized),
     options: &ReadOptions<'_>,
 ) -> Result<Digests, PackageError> {
-    Source::streaming(file, regular_size(file)?, options).finish()
+    digest_of(file, options, |_| Ok(())).map(|(digests, ())| digests)
+}
+
+/// As [`digest()`], of the very bytes of which `look` reads as many as it needs.
+///
+/// # Errors
+/// As [`digest()`], and what `look` gives.
+pub fn digest_of<T>(
+    file: &(impl HasSize + ?Sized),
+    options: &ReadOptions<'_>,
+    look: impl FnOnce(&mut dyn BufRead) -> io::Result<T>,
+) -> Result<(Digests, T), PackageError> {
+    let mut source = Source::streaming(file, regular_size(file)?, options);
+    let seen = look(&mut source).map_err(|error| PackageError::from_io(error, "the file"))?;
+    Ok((source.finish()?, seen))
 }
 
 fn regular_size(file: &(impl HasSize + ?Sized)) -> Result<u64, PackageError> {

@@ -1,10 +1,7 @@
 //! What a signature may be passed off as: a file's signature and the signature of metadata of a signed index are of
 //! one scheme, so that bytes which are such metadata must never be signed as a file.
 
-use std::fmt;
-use std::io::Read;
-
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::io::{self, BufRead};
 
 /// The types of metadata in TUF's specification (4.2), old and new.
 const TYPES: [&str; 6] = [
@@ -16,113 +13,158 @@ const TYPES: [&str; 6] = [
     "mirror",
 ];
 
+/// The most bytes of a string that are looked at: each letter of a name may be written as six.
+const LONGEST: usize = 64;
+
 /// Whether bytes are metadata of The Update Framework, as JSON of any layout: the whole file, or the part in it that
 /// is signed.
 pub fn is_metadata(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    reads_as_metadata(bytes)
+    // Bytes in memory can be read.
+    reads_as_metadata(bytes).unwrap_or(true)
 }
 
-/// The same of a file of any length, as far as it reads as JSON, in little memory. Bytes that stop being JSON later on
-/// count by what came before: what another reader makes of them is not known.
-pub fn reads_as_metadata(from: impl Read) -> bool {
-    let mut found = false;
-    let mut json = serde_json::Deserializer::from_reader(std::io::BufReader::new(from));
-    let depth = 0;
-    let probe = Probe {
-        found: &mut found,
-        depth,
-    };
-    // An error says that it is no JSON, which is no metadata.
-    let _ = probe.deserialize(&mut json);
-    found
+/// The same of a file of any length, in little memory: it reads on until that is known.
+///
+/// What is signed of metadata is canonical JSON, in which strings hold control characters as they are, so that readers
+/// of JSON may fail on it. That is why only strings and brackets are looked at here, and bytes that are no JSON in any
+/// form count by what stands in them.
+///
+/// # Errors
+/// When it can't be read; then nothing is known of it.
+pub fn reads_as_metadata(mut from: impl BufRead) -> io::Result<bool> {
+    let mut scan = Scan::default();
+    loop {
+        let bytes = from.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        if let Some(known) = bytes.iter().find_map(|byte| scan.take(*byte)) {
+            return Ok(known);
+        }
+        let count = bytes.len();
+        from.consume(count);
+    }
+}
+
+/// What has a meaning here, of the members of an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Member {
+    Type,
+    Signed,
+    Other,
 }
 
 /// Looks for a type in an object, and in its `signed`.
-struct Probe<'a> {
-    found: &'a mut bool,
-    depth: usize,
+#[derive(Default)]
+struct Scan {
+    /// How many objects and lists are open; none before the first.
+    depth: u64,
+    /// The second of them is the value of `signed`.
+    in_signed: bool,
+    /// The string that is being read.
+    open: Option<Text>,
+    /// The string that was read, if it may be a key.
+    read: Option<Text>,
+    /// The member whose value is being read.
+    member: Option<Member>,
 }
 
-/// Looks whether a value is the name of a type.
-struct TypeName<'a>(&'a mut bool);
-
-impl<'de> DeserializeSeed<'de> for Probe<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
+impl Scan {
+    /// Whether it is metadata, as soon as that is known.
+    fn take(&mut self, byte: u8) -> Option<bool> {
+        if let Some(text) = &mut self.open {
+            return match text.take(byte) {
+                true => self.close_string(),
+                false => None,
+            };
+        }
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => {}
+            // The mark of UTF-8.
+            0xef | 0xbb | 0xbf if self.depth == 0 => {}
+            b'{' if self.depth == 0 => self.depth = 1,
+            _ if self.depth == 0 => return Some(false),
+            b'"' => self.open = Some(Text::default()),
+            b'{' | b'[' => {
+                let signed = self.depth == 1 && self.member == Some(Member::Signed);
+                self.in_signed |= signed && byte == b'{';
+                self.depth = self.depth.saturating_add(1);
+                self.next();
+            }
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                self.in_signed &= self.depth > 1;
+                self.next();
+                if self.depth == 0 {
+                    return Some(false);
+                }
+            }
+            b':' => self.member = self.read.take().map(|text| text.member()),
+            b',' => self.next(),
+            _ => {}
+        }
+        None
     }
-}
 
-impl<'de> Visitor<'de> for Probe<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+    /// Here neither a key nor its value is known.
+    fn next(&mut self) {
+        (self.read, self.member) = (None, None);
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Probe { found, depth } = self;
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "_type" => map.next_value_seed(TypeName(found))?,
-                "signed" if depth == 0 => map.next_value_seed(Probe { found, depth: 1 })?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
+    fn close_string(&mut self) -> Option<bool> {
+        let text = self.open.take()?;
+        if self.depth == 1 || (self.depth == 2 && self.in_signed) {
+            match self.member {
+                Some(Member::Type) if text.is_type() => return Some(true),
+                Some(_) => {}
+                None => self.read = Some(text),
             }
         }
-        Ok(())
+        None
     }
 }
 
-impl<'de> DeserializeSeed<'de> for TypeName<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
+/// A string as it is written, as far as it can be of interest.
+#[derive(Default)]
+struct Text {
+    bytes: Vec<u8>,
+    is_long: bool,
+    is_escaped: bool,
 }
 
-impl<'de> Visitor<'de> for TypeName<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
+impl Text {
+    /// Takes a byte behind the first quotation mark; whether it is the last one.
+    fn take(&mut self, byte: u8) -> bool {
+        if byte == b'"' && !self.is_escaped {
+            return true;
+        }
+        self.is_escaped = byte == b'\\' && !self.is_escaped;
+        self.is_long |= self.bytes.len() >= LONGEST;
+        if !self.is_long {
+            self.bytes.push(byte);
+        }
+        false
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<(), E> {
-        *self.0 |= TYPES.contains(&name.to_lowercase().as_str());
-        Ok(())
+    /// What is written. No name that is looked for has what JSON can't say.
+    fn name(&self) -> Option<String> {
+        let quoted = [b"\"", self.bytes.as_slice(), b"\""].concat();
+        serde_json::from_slice(&quoted)
+            .ok()
+            .filter(|_| !self.is_long)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
+    fn member(&self) -> Member {
+        match self.name().as_deref() {
+            Some("_type") => Member::Type,
+            Some("signed") => Member::Signed,
+            _ => Member::Other,
+        }
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(())
+    fn is_type(&self) -> bool {
+        let name = self.name().unwrap_or_default();
+        TYPES.contains(&name.to_lowercase().as_str())
     }
 }
 
@@ -148,6 +190,11 @@ mod tests {
             r#"{"\u005ftype":"root"}"#,
             r#"{"_type":"Targets"}"#,
             "\u{feff}{\"_type\":\"root\"}",
+            // Canonical JSON that is no JSON.
+            "{\"A\":\"\n\",\"_type\":\"root\"}",
+            "{\"\u{0}\\\"\\\\\":[\"\u{1f}\"],\"_type\":\"snapshot\"}",
+            "{\"signatures\":[],\"signed\":{\"A\":{\"\t\":\"}\"},\"_type\":\"targets\"}}",
+            r#"{"a" "b" 1.e 'c' "_type":"timestamp""#,
         ] {
             assert!(is_metadata(yes.as_bytes()), "{yes}");
         }
@@ -161,6 +208,14 @@ mod tests {
             r#"{"signed":[]}"#,
             r#"{"signed":{"signed":{"_type":"root"}}}"#,
             r#"[{"_type":"root"}]"#,
+            r#"{"a":{"_type":"root"}}"#,
+            r#"{"a":"_type","b":"root"}"#,
+            r#"{"_type":["root"],"a":"root"}"#,
+            r#"{"signed":[{"_type":"root"}]}"#,
+            r#"{"\"_type":"root"}"#,
+            r#"{"_type\"":"root"}"#,
+            r#"{"a":"\\","_types":"root"}"#,
+            r#"{}{"_type":"root"}"#,
             "\u{0}{\"_type\":\"root\"}",
         ] {
             assert!(!is_metadata(no.as_bytes()), "{no}");

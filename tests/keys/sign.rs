@@ -58,8 +58,10 @@ fn metadata_of_an_index_is_not_signed_as_a_file() {
         r#"{"signatures": [], "signed": {"_type": "root"}}"#,
     );
     scene.write("part", r#"{"_type":"targets","version":1}"#);
+    // Canonical JSON, which is what is signed of metadata, need be no JSON.
+    scene.write("canonical", "{\"A\":\"\n\",\"_type\":\"root\"}");
     scene.write("other.json", r#"{"type": "root"}"#);
-    for file in ["whole", "part"] {
+    for file in ["whole", "part", "canonical"] {
         scene
             .run(&["sign", file, "--force"])
             .exits(1)

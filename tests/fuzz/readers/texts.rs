@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use serde_json::Value;
 use sigindex::attestation;
 use sigindex::channel::SubdirName;
 use sigindex::details::{Details, Install, Sources};
@@ -125,6 +126,37 @@ fn metadata(bytes: &[u8]) {
     assert_eq!(found, is_metadata(bytes));
     let plain = |part: &[u8]| bytes.windows(part.len()).any(|it| it == part);
     assert!(!found || plain(b"_type") || plain(b"\\u"));
+    let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
+        return;
+    };
+    // Whatever else stands in it, also as the bytes that are signed of it.
+    let is_metadata_of = |it: &Value| matches!(it["_type"].as_str(), Some("root" | "targets"));
+    assert!(found || !is_metadata_of(&value) && !is_metadata_of(&value["signed"]));
+    if is_metadata_of(&value) {
+        assert!(is_metadata(&canonical(&value)));
+    }
+}
+
+/// OLPC's canonical JSON, which knows no other escapes than those of `"` and `\`. Numbers are as they are here.
+fn canonical(value: &Value) -> Vec<u8> {
+    let quoted = |text: &str| {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        format!("\"{text}\"").into_bytes()
+    };
+    match value {
+        Value::String(text) => quoted(text),
+        Value::Array(list) => {
+            let list: Vec<_> = list.iter().map(canonical).collect();
+            [b"[", list.join(&b","[..]).as_slice(), b"]"].concat()
+        }
+        Value::Object(members) => {
+            let members = members.iter();
+            let members = members.map(|(key, it)| [quoted(key), canonical(it)].join(&b":"[..]));
+            let members: Vec<_> = members.collect();
+            [b"{", members.join(&b","[..]).as_slice(), b"}"].concat()
+        }
+        other => other.to_string().into_bytes(),
+    }
 }
 
 fn names(text: &str) {
