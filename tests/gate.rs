@@ -297,7 +297,12 @@ fn words_that_do_not_fit_are_errors() {
             "take index, package or none",
         ),
         (
-            &["--channel", "main=nowhere", "--trust", "main=fixture"],
+            &["--channel", "main=channel", "--trust", "main=fixture"],
+            2,
+            "fixture signs packages, and vouches for no index",
+        ),
+        (
+            &["--channel", "main=nowhere", "--require", "none"],
             1,
             "nowhere",
         ),
@@ -305,8 +310,8 @@ fn words_that_do_not_fit_are_errors() {
             &[
                 "--channel",
                 "main=channel",
-                "--trust",
-                "main=fixture",
+                "--require",
+                "none",
                 "--listen",
                 "192.0.2.1:1",
             ],

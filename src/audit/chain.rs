@@ -73,9 +73,13 @@ impl Chain {
     #[cfg(feature = "tuf")]
     fn follow(context: Context<'_>, request: &Request) -> Chain {
         let keys: Vec<Fingerprint> = match &request.anchor {
-            Anchor::Chosen(chosen) => chosen.iter().map(|(_, key)| *key).collect(),
+            Anchor::Chosen(chosen) => {
+                let chosen = chosen.iter().map(|(_, key)| *key);
+                let uses = context.tools.keyring.uses();
+                chosen.filter(|key| !uses.signs_packages(key)).collect()
+            }
             Anchor::Folder => {
-                let keys = context.tools.keyring.keys();
+                let keys = context.tools.keyring.vouching();
                 keys.map(PublicKey::fingerprint).collect()
             }
         };

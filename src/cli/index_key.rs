@@ -5,7 +5,7 @@ use super::elsewhere::Elsewhere;
 use super::signing::{environment_key, environment_name, passphrase, set_passphrase};
 use crate::error::Error;
 use crate::index::Keys as Fingerprints;
-use crate::keys::{Fingerprint, KeyError, KeyName, Keyring, KeysDir, PublicKey, Use};
+use crate::keys::{KeyError, KeyName, Keyring, KeysDir, PublicKey, Use};
 use crate::shown::shown;
 use crate::signature::{Signer, local_signer};
 
@@ -97,11 +97,4 @@ pub fn is_among(keyring: &Keyring, name: &KeyName, keys: &Fingerprints) -> bool 
         Some(Ok(key)) => keys.contains(&key.fingerprint()),
         _ => false,
     }
-}
-
-/// Public keys that may vouch for a root: not those that are known to sign packages.
-pub fn vouching(keyring: &Keyring) -> Vec<Fingerprint> {
-    let keys = keyring.keys().map(PublicKey::fingerprint);
-    keys.filter(|key| !keyring.uses().signs_packages(key))
-        .collect()
 }

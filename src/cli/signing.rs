@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::elsewhere::Elsewhere;
-use super::index_key::{IndexKey, is_among, vouching};
+use super::index_key::{IndexKey, is_among};
 use super::options::{KeysFolder, MinBits, SigningOptions, variable};
 use super::out;
 use crate::error::Error;
@@ -77,7 +77,11 @@ impl Keys {
     pub fn roles<'a>(&'a self, progress: &'a Progress) -> RoleKeys<'a> {
         let open = move |named: &Fingerprints| progress.suspend(|| self.index_key().open(named));
         RoleKeys {
-            anchors: vouching(&self.keyring),
+            anchors: self
+                .keyring
+                .vouching()
+                .map(PublicKey::fingerprint)
+                .collect(),
             open: Box::new(open),
             check: Box::new(|named| self.index_key().check(named)),
         }

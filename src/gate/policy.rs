@@ -12,7 +12,7 @@ pub use file::PolicyFile;
 
 pub use super::channel::Require;
 use crate::error::Error;
-use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey};
+use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey, Uses};
 use crate::shown::told;
 
 /// How long an index is served before it is asked for again, unless something else is said.
@@ -264,8 +264,9 @@ fn find<'a>(
 fn policy(wanted: Wanted, general: &Words, keys: &Keys<'_>) -> Result<ChannelPolicy, Error> {
     let words = wanted.words.or(general);
     let require = words.require.unwrap_or(Require::Index);
-    let trust = trusted(&wanted, keys)?;
+    let mut trust = trusted(&wanted, keys)?;
     let name = &wanted.name;
+    demand_use(name, require, &mut trust, keys)?;
     if trust.is_empty() && require != Require::None {
         return Err(usage(format!(
             "the channel {name} has no trusted key: name one of {} with --trust {name}=KEY, or pin it with `sigindex \
@@ -282,6 +283,39 @@ fn policy(wanted: Wanted, general: &Words, keys: &Keys<'_>) -> Result<ChannelPol
         name: wanted.name,
         source: wanted.source,
     })
+}
+
+/// Leaves the keys that may vouch for what is demanded: those of packages for no index, and those of an index or a
+/// root for no package.
+fn demand_use(
+    name: &ChannelName,
+    require: Require,
+    trust: &mut Vec<PublicKey>,
+    keys: &Keys<'_>,
+) -> Result<(), Error> {
+    let uses = keys.keyring.uses();
+    let (serves, why): (fn(&Uses, &Fingerprint) -> bool, &str) = match require {
+        Require::Index => (
+            |uses, key| !uses.signs_packages(key),
+            "signs packages, and vouches for no index: name a key of its root, or ask for signed packages alone with \
+             --require package",
+        ),
+        Require::Package => (
+            |uses, key| !uses.signs_index(key),
+            "signs an index, and vouches for no package: name a key that signs its packages",
+        ),
+        Require::None => return Ok(()),
+    };
+    let others: Vec<_> = trust
+        .extract_if(.., |key| !serves(uses, &key.fingerprint()))
+        .collect();
+    match others.first() {
+        Some(key) if trust.is_empty() => {
+            let key = key.name();
+            Err(usage(format!("the channel {name}: {key} {why}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn trusted(wanted: &Wanted, keys: &Keys<'_>) -> Result<Vec<PublicKey>, Error> {

@@ -40,6 +40,12 @@ impl Keyring {
         self.keys().find(|key| key.fingerprint() == *fingerprint)
     }
 
+    /// The usable keys that may vouch for the root of an index: not those that are known to sign packages.
+    pub fn vouching(&self) -> impl Iterator<Item = &PublicKey> {
+        self.keys()
+            .filter(|key| !self.uses.signs_packages(&key.fingerprint()))
+    }
+
     /// What the keys are for, as far as that is known.
     pub fn uses(&self) -> &Uses {
         &self.uses

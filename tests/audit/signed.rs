@@ -262,6 +262,8 @@ fn a_key_of_the_root_signs_no_package() {
     scene
         .run(&["sign", "--force", "--key", "other", a])
         .exits(0);
+    // Where nobody remembers what it signed.
+    scene.remove("home/.conda/keys/.sigindex-uses.json");
     let report = audited(&scene, 1, &["channel"]);
     let found = findings(&report);
     has(&found, "keys/other.pub: key invalid", "keys of its own");
@@ -331,4 +333,40 @@ fn a_signed_index_that_was_taken_away_is_missed_by_who_trusts_its_root() {
     scene.run(&["keys", "trust", "other", "--channel", "channel", "--remove"]);
     let found = findings(&audited(&scene, 1, &["channel"]));
     has(&found, "tuf: chain error", "1.root.json");
+}
+
+#[test]
+fn a_key_of_packages_vouches_for_no_index() {
+    // Who has it may sign a root with it, where nobody knows what it is for.
+    let thief = Scene::new();
+    thief.give_key("other");
+    thief.package("a");
+    thief.run(&["keygen", "index"]).exits(0);
+    let init = ["trust", "init", "channel", "--root-key", "fixture"];
+    thief
+        .run(&[&init[..], &["--index-key", "index"]].concat())
+        .exits(0);
+    thief.index(&["--key", "other"]).exits(0);
+    let scene = Scene::new();
+    scene.package("b");
+    crate::scene::copy_tree(&thief.path("channel"), &scene.path("theirs"));
+    scene.run(&["verify", "theirs"]).exits(0);
+    // Here it signs a package.
+    scene.index(&[]).exits(0);
+    for words in [&["theirs"][..], &["theirs", "--trust", "fixture"]] {
+        let found = findings(&audited(&scene, 1, words));
+        has(&found, "tuf: chain", "by a key that is trusted");
+    }
+    let gate = |require: &str| {
+        let words = ["gate", "--listen", "127.0.0.1:0", "--require", require];
+        let channel = ["--channel", "main=theirs", "--trust", "main=fixture"];
+        scene.run(&[&words[..], &channel].concat())
+    };
+    gate("index").exits(2).says("fixture signs packages");
+    let gate = |require: &str| {
+        let words = ["gate", "--listen", "127.0.0.1:0", "--require", require];
+        let channel = ["--channel", "main=theirs", "--trust", "main=index"];
+        thief.run(&[&words[..], &channel].concat())
+    };
+    gate("package").exits(2).says("index signs an index");
 }

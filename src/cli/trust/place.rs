@@ -7,13 +7,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Cache as _, Seen, SqliteCache, Versions};
 use crate::cli::index::open::default_cache_path;
-use crate::cli::index_key::vouching;
 use crate::cli::options::{KeysFolder, Verbosity, cache_home, clock};
 use crate::cli::out;
 use crate::cli::place::{self, Held, Patience, Writes};
 use crate::cli::signing::demand_read;
 use crate::error::Error;
-use crate::keys::{Fingerprint, Keyring, KeysDir};
+use crate::keys::{Fingerprint, Keyring, KeysDir, PublicKey};
 use crate::record::hex;
 use crate::shown::shown;
 use crate::storage::LockFor;
@@ -93,7 +92,7 @@ impl Place {
         };
         Ok(Place {
             upstream: Arc::new(StoredUpstream::new(name.clone(), place.shared())),
-            trusted: vouching(&keyring),
+            trusted: keyring.vouching().map(PublicKey::fingerprint).collect(),
             now: clock(),
             memory: None,
             cache: None,
