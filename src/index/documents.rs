@@ -19,7 +19,7 @@ use crate::json::{self, Json, Object};
 use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey};
 use crate::package::Format;
 use crate::record::{ATTESTATIONS, Additions, SignatureNote, hex, is_sha256};
-use crate::repodata::{Document, Listed};
+use crate::repodata::{Document, Listed, REPODATA};
 
 /// Where the names and sizes of signing keys are looked up.
 pub struct SigningKeys<'a> {
@@ -232,7 +232,13 @@ fn keep_gone(
                 Json::Object(fields).compact()
             }
             // What another indexer wrote, and Python would not print so, stays as it is.
-            _ => record.text.to_string(),
+            _ => {
+                let text = record.readable().map_err(|cause| Error::BrokenIndex {
+                    path: format!("{}/{REPODATA}: {name}", shelf.lying.subdir.name),
+                    cause,
+                })?;
+                text.to_owned()
+            }
         };
         let details = recollection.details(name, record)?;
         document.listed.push(Listed {

@@ -21,6 +21,9 @@ const CARRIED: [&str; 2] = ["signatures", "attestations_sha256"];
 /// How much memory the values may take, in bytes, that other tools put into an index.
 const MAX_MEMORY: u64 = 1 << 30;
 
+/// How much of it the values of a record may take that others wrote, and that stays as it is.
+const MAX_RECORD: u64 = 64 << 20;
+
 /// The least bytes that a record takes in an index, on average: its SHA-256 alone takes more.
 const RECORD_BYTES: usize = 64;
 
@@ -313,6 +316,18 @@ impl<'a> Published<'a> {
 }
 
 impl<'a> PublishedRecord<'a> {
+    /// The text, where clients can read it: others may have written a lone surrogate, or a number beyond all bounds.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn readable(&self) -> Result<&str, serde_json::Error> {
+        if json::weight(self.text.as_bytes()) > MAX_RECORD {
+            return Err(serde_json::Error::custom("it has too many values"));
+        }
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.text)?;
+        Ok(&self.text)
+    }
+
     fn glance(
         text: Cow<'a, str>,
         budget: &mut Budget,

@@ -186,6 +186,25 @@ fn update_only_keeps_what_is_gone() {
 }
 
 #[test]
+fn update_only_keeps_nothing_that_no_client_can_read() {
+    let scene = Scene::of_three();
+    let a = scene.package("a");
+    scene.index(&[]).exits(0);
+    scene.remove(&format!("channel/{a}"));
+    let path = "channel/linux-64/repodata.json";
+    let text = scene.text(path);
+    let size = "\"name\":\"a\",";
+    assert!(text.contains(size), "{text}");
+    for odd in [r#""x":"\udf89""#, r#""x":1e999"#] {
+        scene.write(path, text.replace(size, &format!("{size}{odd},")));
+        let run = scene.index(&["--update-only"]).exits(1);
+        run.says("linux-64/repodata.json: a-1.0-0")
+            .says("put a good copy there");
+    }
+    scene.index(&[]).exits(0);
+}
+
+#[test]
 fn the_last_package_of_a_subdir_leaves_too() {
     let scene = Scene::new();
     let a = scene.package("a");

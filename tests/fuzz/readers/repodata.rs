@@ -74,8 +74,10 @@ fn index(text: &[u8]) {
         let same = &again.records[name];
         // Where one name stands twice, either text may be the one.
         assert_eq!(record.sha256, same.sha256);
-        let parsed: serde_json::Value = serde_json::from_str(&record.text).unwrap();
-        assert!(parsed.is_object());
+        if let Ok(text) = record.readable() {
+            let parsed: serde_json::Value = serde_json::from_str(text).unwrap();
+            assert!(parsed.is_object());
+        }
         for (key, value) in &record.carried {
             assert!(matches!(key.as_str(), "signatures" | "attestations_sha256"));
             assert_eq!(&json::parse(value.compact().as_bytes()).unwrap(), value);
