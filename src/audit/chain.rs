@@ -11,6 +11,7 @@ use super::Verdict;
 use super::index_files::Hashed;
 use super::index_files::{IndexFiles, Targets};
 use super::place::SIGNED;
+use super::trust::Trust;
 use super::{Anchor, Context, Request, What};
 use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey};
 #[cfg(feature = "tuf")]
@@ -28,6 +29,8 @@ pub struct Signed {
 /// What a channel's chain vouches for; nothing where it does not hold, or there is none.
 #[derive(Debug, Default)]
 pub(super) struct Chain {
+    /// Whether the channel has one, be it as it may.
+    pub is_there: bool,
     /// Files by path.
     pub targets: Option<Targets>,
     /// Keys that sign metadata, with what they are.
@@ -43,7 +46,10 @@ impl Chain {
             notes.push("the index is not signed, so an older index, a mixture of index files, changed dependencies and a signed package in another's place would not be noticed; where it should be signed, name its root key with --trust; `sigindex trust init` signs it".to_owned());
             return Chain::default();
         }
-        Chain::follow(context, request)
+        Chain {
+            is_there: true,
+            ..Chain::follow(context, request)
+        }
     }
 
     /// Who trusts a key of an index or a root for a channel is owed a signed index.
@@ -143,6 +149,7 @@ impl Chain {
         Chain {
             targets: Some(targets.collect()),
             roles,
+            is_there: true,
             signed: Some(Signed {
                 versions: versions.map(|(role, it)| (role.as_str(), it)).collect(),
                 expires: expires.map(|(role, it)| (role.as_str(), it)).collect(),
@@ -195,6 +202,25 @@ impl Chain {
             _ => findings.valid(What::Key, path),
         }
         Some(key)
+    }
+}
+
+/// Each key that is trusted for a channel without a signed index has to vouch for something in it: one that does not
+/// may be that of a signed index which somebody took away.
+pub(super) fn demand_all(context: Context<'_>, request: &Request, trust: &Trust<'_>) {
+    let Anchor::Chosen(chosen) = &request.anchor else {
+        return;
+    };
+    let uses = context.tools.keyring.uses();
+    let mut idle = chosen.iter().filter(|(_, key)| {
+        let is_known = uses.signs_packages(key) || uses.signs_index(key);
+        !is_known && !trust.has_vouched(key)
+    });
+    if let Some((name, _)) = idle.next() {
+        let why = format!(
+            "{name} is trusted for it, and vouches for nothing in it: if it is a key of a signed index, somebody took that away; if not, trust it no more"
+        );
+        context.findings.error(What::Chain, SIGNED, why);
     }
 }
 

@@ -19,6 +19,7 @@ mod subdir;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 pub use chain::Signed;
@@ -60,6 +61,13 @@ pub struct Request {
     pub sample: Option<Sample>,
     /// What is kept of what was found.
     pub keep: Keep,
+}
+
+impl Request {
+    /// Whether all of the channel is looked at.
+    fn is_whole(&self) -> bool {
+        self.subdirs.is_empty() && self.sample.is_none()
+    }
 }
 
 /// What came out for one channel.
@@ -140,6 +148,9 @@ pub fn audit(place: &Place, request: &Request, tools: &Tools<'_>) -> Result<Audi
         trust: &trust,
     };
     let read = judge.all(tasks, request.sample)?;
+    if !chain.is_there && request.is_whole() {
+        chain::demand_all(context, request, &trust);
+    }
     if !place.can_be_listed() {
         notes.push("a URL can't be listed: files that no index names, and signatures without their package, are not seen; verify the channel's folder for those".to_owned());
     }
@@ -231,6 +242,7 @@ fn trust_of<'a>(files: &IndexFiles<'a>, chain: &Chain, request: &Request) -> Tru
         min_bits: files.context.tools.min_bits,
         roles: chain.roles.clone(),
         uses: folder.uses(),
+        vouched: Mutex::default(),
     }
 }
 

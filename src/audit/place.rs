@@ -10,7 +10,7 @@ use super::installed::masked;
 use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::keys::ChannelPlace;
-use crate::repodata::{REPODATA, shards};
+use crate::repodata::{CURRENT_REPODATA, REPODATA, shards};
 use crate::shown::shown;
 use crate::storage::{Kind, LocalStorage, Storage, StorageError, is_object_url, open_url};
 use crate::upstream::{self, StoredUpstream, Upstream, UpstreamError};
@@ -41,6 +41,14 @@ const PLATFORMS: [&str; 20] = [
     "win-arm64",
     "zos-z",
 ];
+
+/// Whether a subdir has an index that some client reads, by a question for a path.
+fn any_index(folder: &str, has: impl Fn(&str) -> bool) -> bool {
+    let plain = [REPODATA, shards::SHARD_INDEX, CURRENT_REPODATA].map(str::to_owned);
+    let twins = ["zst", "bz2"].map(|end| format!("{REPODATA}.{end}"));
+    let mut names = plain.iter().chain(&twins);
+    names.any(|name| has(&format!("{folder}/{name}")))
+}
 
 /// A channel, opened.
 pub struct Place {
@@ -177,18 +185,15 @@ impl Place {
             }
             // Where the index is signed it names all subdirs.
             None if vouched.is_empty() => {
-                let there = PLATFORMS.iter().filter(|name| self.has_any_index(name));
+                let there = PLATFORMS
+                    .iter()
+                    .filter(|name| any_index(name, |path| self.has(path)));
                 found.extend(there.map(|name| (*name).to_owned()));
             }
             None => {}
         }
         found.insert(SubdirName::noarch().as_str().to_owned());
         found
-    }
-
-    fn has_any_index(&self, folder: &str) -> bool {
-        let has = |name: &str| self.has(&format!("{folder}/{name}"));
-        has(REPODATA) || has(shards::SHARD_INDEX)
     }
 
     /// Whether the channel says that its index is signed.
@@ -219,8 +224,7 @@ pub fn is_channel(root: &Path) -> bool {
 
 /// Whether a subdir was published.
 fn has_index(storage: &dyn Storage, folder: &str) -> bool {
-    let there = |name: &str| matches!(storage.stat(&format!("{folder}/{name}")), Ok(Some(_)));
-    there(REPODATA) || there(shards::SHARD_INDEX)
+    any_index(folder, |path| matches!(storage.stat(path), Ok(Some(_))))
 }
 
 /// The folders in a channel that are not hidden, by name.

@@ -1,7 +1,8 @@
 //! Whose package signatures count in an audit. Owns which keys those are and how a signature that does not count is
 //! told; must not know where signatures come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use super::finding::Verdict;
 use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey, Uses};
@@ -28,6 +29,8 @@ pub(super) struct Trust<'a> {
     pub roles: BTreeMap<Fingerprint, &'static str>,
     /// What is known here of keys.
     pub uses: &'a Uses,
+    /// The keys that made a signature which counts.
+    pub vouched: Mutex<BTreeSet<Fingerprint>>,
 }
 
 impl Trust<'_> {
@@ -43,11 +46,23 @@ impl Trust<'_> {
         }
     }
 
+    /// Whether a key made a signature that counts.
+    pub fn has_vouched(&self, key: &Fingerprint) -> bool {
+        let vouched = self.vouched.lock();
+        let vouched = vouched.unwrap_or_else(PoisonError::into_inner);
+        vouched.contains(key)
+    }
+
     /// Holds a signature against the SHA-256 of a file.
     pub fn hold(&self, signature: &Signature, digest: &[u8; 32]) -> Verdict {
         match check(signature, digest, self.ring(), self.min_bits) {
             Check::Valid { fingerprint, .. } => match self.roles.get(&fingerprint) {
-                None if !self.uses.signs_index(&fingerprint) => Verdict::Valid,
+                None if !self.uses.signs_index(&fingerprint) => {
+                    let vouched = self.vouched.lock();
+                    let mut vouched = vouched.unwrap_or_else(PoisonError::into_inner);
+                    vouched.insert(fingerprint);
+                    Verdict::Valid
+                }
                 role => {
                     let (key, role) = (&signature.key, role.unwrap_or(&"index"));
                     let why = format!(

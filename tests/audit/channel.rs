@@ -603,7 +603,38 @@ fn keys_are_those_that_were_chosen_for_the_channel() {
     scene
         .run(&["keys", "trust", "fixture", "--channel", "channel"])
         .exits(0);
+    // The one that vouches for nothing may be that of a signed index which was taken away.
+    let report = audited(&scene, 1, &["channel"]);
+    has(
+        &findings(&report),
+        "tuf: chain error",
+        "other is trusted for it",
+    );
+    audited(&scene, 0, &["channel", "--sample", "1"]);
+    scene
+        .run(&["keys", "trust", "other", "--channel", "channel", "--remove"])
+        .exits(0);
     audited(&scene, 0, &["channel"]);
+}
+
+#[test]
+fn a_signed_index_that_was_taken_away_is_missed_where_nothing_is_listed() {
+    let (scene, _) = good();
+    scene.give_public_key("other");
+    scene.remove("channel/noarch");
+    // What clients read first, and nothing beside it.
+    for file in ["repodata.json.zst", "current_repodata.json"] {
+        scene.remove("channel/linux-64");
+        scene.write(&format!("channel/linux-64/{file}"), "theirs");
+        for words in [&["channel"][..], &["channel", "--trust", "other"]] {
+            let found = findings(&audited(&scene, 1, words));
+            has(&found, "linux-64: index error", "no index");
+        }
+    }
+    scene.remove("channel/linux-64");
+    scene.write("channel/noarch/repodata.json", "{}");
+    let found = findings(&audited(&scene, 1, &["channel", "--trust", "other"]));
+    has(&found, "tuf: chain error", "other is trusted for it");
 }
 
 #[test]
