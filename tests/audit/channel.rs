@@ -635,6 +635,13 @@ fn a_signed_index_that_was_taken_away_is_missed_where_nothing_is_listed() {
     scene.write("channel/noarch/repodata.json", "{}");
     let found = findings(&audited(&scene, 1, &["channel", "--trust", "other"]));
     has(&found, "tuf: chain error", "other is trusted for it");
+    // Nor is a folder without any index passed over then, or a file.
+    scene.remove("channel/noarch");
+    let found = findings(&audited(&scene, 1, &["channel", "--trust", "other"]));
+    has(&found, "tuf: chain error", "other is trusted for it");
+    scene.write("file", "x");
+    let run = scene.run(&["verify", "file", "--trust", "other"]).exits(2);
+    run.says("file is none");
 }
 
 #[test]

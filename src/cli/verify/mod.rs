@@ -113,11 +113,9 @@ impl Args {
     fn outcome(&self, anchors: &Anchors<'_>, tools: &Tools<'_>) -> Result<Outcome, Error> {
         let (mut files, mut channels): (Vec<PathBuf>, _) = (Vec::new(), Vec::new());
         for target in &self.targets {
-            match Target::open(target)? {
+            match Target::open(target, anchors)? {
                 Target::Files(path) => files.push(path),
-                Target::Channel(place) => {
-                    channels.push((anchors.for_channel(target.to_str())?, place))
-                }
+                Target::Channel(anchor, place) => channels.push((anchor, place)),
             }
         }
         let subdirs = self.subdir.iter().map(|name| subdir(name));

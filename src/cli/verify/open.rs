@@ -13,23 +13,34 @@ use crate::shown::shown;
 pub enum Target {
     /// A file, or a folder that is no channel.
     Files(PathBuf),
-    /// A channel.
-    Channel(Place),
+    /// A channel, and the keys that it is held against.
+    Channel(Anchor, Place),
 }
 
 impl Target {
     /// Opens what an argument names.
-    pub fn open(argument: &OsStr) -> Result<Target, Error> {
-        match argument.to_str().filter(|text| text.contains("://")) {
-            Some(url) => Ok(Target::Channel(Place::open(url)?)),
-            None => {
-                let path = Path::new(argument);
-                match path.is_dir() && is_channel(path) {
-                    true => Ok(Target::Channel(Place::folder(path)?)),
-                    false => Ok(Target::Files(path.to_owned())),
-                }
-            }
+    ///
+    /// # Errors
+    /// When it can't be opened, or keys were chosen for what is no channel: nothing would be held against them.
+    pub fn open(argument: &OsStr, anchors: &Anchors<'_>) -> Result<Target, Error> {
+        if let Some(url) = argument.to_str().filter(|text| text.contains("://")) {
+            let place = Place::open(url)?;
+            return Ok(Target::Channel(anchors.for_channel(Some(url))?, place));
         }
+        let path = Path::new(argument);
+        if path.is_dir() {
+            let anchor = anchors.for_channel(argument.to_str())?;
+            // For whom keys are chosen, that is a channel, published or not.
+            if matches!(anchor, Anchor::Chosen(_)) || is_channel(path) {
+                return Ok(Target::Channel(anchor, Place::folder(path)?));
+            }
+        } else if !anchors.chosen.is_empty() {
+            let path = shown(path);
+            return Err(Error::Usage(format!(
+                "--trust chooses keys for channels, and {path} is none; give its channel's folder, or leave --trust away"
+            )));
+        }
+        Ok(Target::Files(path.to_owned()))
     }
 }
 
