@@ -232,7 +232,7 @@ fn stop(cause: TufError) -> Stop {
             "the channel has no signed index, and the gate demands one; whoever keeps the channel makes it with `sigindex trust init`, and until then --require package checks packages alone".to_owned(),
         ),
         TufError::NoAnchor { .. } => Stop::refuse(Wrong::UnknownKey, cause.to_string()),
-        TufError::Clock(_) => Stop::Fail(Failed::Here, cause.to_string()),
+        TufError::Clock { .. } => Stop::Fail(Failed::Here, cause.to_string()),
         TufError::Memory { .. } | TufError::System(_) => Stop::here(&cause),
         other => Stop::refuse(
             Wrong::Index,

@@ -122,8 +122,12 @@ pub fn change(
                 );
                 return Err(trouble(desk.name(), why));
             }
-            // One that does not verify stays as it is; runs that publish deal with that.
-            desk.generation().unwrap_or_default()
+            desk.generation()
+                .or_else(|error| match error.is_of_index() {
+                    // One that does not verify stays as it is; runs that publish deal with that.
+                    true => Ok(None),
+                    false => Err(error),
+                })?
         }
     };
     demand_own_keys(desk, &draft.root.plan())?;

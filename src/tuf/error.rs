@@ -133,9 +133,17 @@ pub enum TufError {
     },
     /// The clock went back since the last load.
     #[error(
-        "this machine's clock went back since the channel was last read ({0}), so that nobody can tell what has expired; set the clock"
+        "this machine's clock went back since the channel was last read ({now} after {seen}), so that nobody can tell what has expired; set the clock, or if it is right, and was ahead then, remove {}",
+        shown(path)
     )]
-    Clock(String),
+    Clock {
+        /// What it says.
+        now: String,
+        /// What it said then.
+        seen: String,
+        /// Where that is remembered.
+        path: PathBuf,
+    },
     /// A signature could not be made.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -154,6 +162,15 @@ impl TufError {
             path: path.to_owned(),
             why: format!("can't be read or kept: {cause}{}", storage::remedy(cause)),
         }
+    }
+
+    /// Whether it is the index that does not hold, and neither this machine nor the way to the channel.
+    pub fn is_of_index(&self) -> bool {
+        let is_ours = matches!(
+            self,
+            TufError::Memory { .. } | TufError::Clock { .. } | TufError::System(_)
+        );
+        !is_ours && !self.is_upstream()
     }
 
     /// Whether the channel could not be asked, or did not answer whole: it may do so later.

@@ -69,10 +69,13 @@ pub fn newest_root(upstream: &dyn Upstream, pinned: &[Fingerprint]) -> Result<Ro
 }
 
 fn is_pinned(root: &Root, version: u64, pinned: &[Fingerprint]) -> bool {
+    root.version() == version && root.meets_itself() && is_signed(root, pinned)
+}
+
+/// Whether a pinned key is among those of a root that signed it.
+pub fn is_signed(root: &Root, pinned: &[Fingerprint]) -> bool {
     let signers = root.signed_by(&root.keys(Role::Root));
-    root.version() == version
-        && root.meets_itself()
-        && signers.iter().any(|signer| pinned.contains(signer))
+    signers.iter().any(|signer| pinned.contains(signer))
 }
 
 #[cfg(test)]

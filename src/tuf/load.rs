@@ -61,6 +61,9 @@ pub struct Loading<'a> {
 /// [`TufError`] says what does not hold; then nothing of the channel may be used.
 pub fn load(loading: Loading<'_>) -> Result<Generation, TufError> {
     let memory = loading.memory.map(Memory::open).transpose()?;
+    if let (Some(memory), Expired::Allowed) = (&memory, loading.expired) {
+        memory.forget_time()?;
+    }
     let pinned = match &loading.anchor {
         Anchor::Pinned(pinned) => Some(*pinned),
         Anchor::Known(_) => None,
@@ -88,8 +91,23 @@ pub fn load(loading: Loading<'_>) -> Result<Generation, TufError> {
         datastore,
         loading.expired,
     ))?;
-    let loaded = loaded.map_err(|cause| told(&transport, cause));
-    let kept = memory.map_or(Ok(()), |memory| memory.keep(pinned));
+    let loaded = loaded.map_err(|cause| match (cause, loading.memory) {
+        (
+            Tough::SystemTimeSteppedBackward {
+                sys_time,
+                latest_known_time,
+            },
+            Some(folder),
+        ) => TufError::Clock {
+            now: sys_time.to_string(),
+            seen: latest_known_time.to_string(),
+            path: Memory::time(folder),
+        },
+        (cause, _) => told(&transport, cause),
+    });
+    // The publisher takes what has expired, and asks for no time.
+    let is_timed = loading.expired == Expired::Refused && loaded.is_ok();
+    let kept = memory.map_or(Ok(()), |memory| memory.keep(pinned, is_timed));
     let repository = loaded?;
     kept?;
     generation(&repository, root, &transport)
@@ -236,10 +254,6 @@ fn told(transport: &ChannelTransport, cause: Tough) -> TufError {
             why: source.to_string(),
         },
         Tough::MaxUpdatesExceeded { .. } => TufError::TooManyRoots { channel: channel() },
-        Tough::SystemTimeSteppedBackward {
-            sys_time,
-            latest_known_time,
-        } => TufError::Clock(format!("{sys_time} after {latest_known_time}")),
         other => TufError::Untrusted {
             path: channel(),
             why: other.to_string(),

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::first::is_signed;
 use super::{MAX_TARGETS, Root, TufError};
 use crate::keys::Fingerprint;
 use crate::storage::{OwnPath, read_own, sync_folder};
@@ -75,27 +76,48 @@ impl Memory {
         })
     }
 
+    /// Where it stands when the channel was last read.
+    pub fn time(folder: &Path) -> PathBuf {
+        folder.join(TIME)
+    }
+
+    /// Leaves out of the copy when the channel was last read: for a load that asks for no time.
+    ///
+    /// # Errors
+    /// [`TufError::Memory`] where it can't be.
+    pub fn forget_time(&self) -> Result<(), TufError> {
+        let path = self.copy.path().join(TIME);
+        remove(&path).map_err(|cause| TufError::memory(&path, &cause))
+    }
+
     /// The folder for `tough`.
     pub fn copy(&self) -> &Path {
         self.copy.path()
     }
 
-    /// The newest root that was seen, if it was for these pinned keys.
+    /// The newest root that was seen, if one of the pinned keys stands behind it: all for which it was taken are pinned
+    /// still, or one of them signed it.
     ///
     /// # Errors
     /// [`TufError::Memory`] where it is damaged.
     pub fn root(&self, pinned: Option<&[Fingerprint]>) -> Result<Option<Root>, TufError> {
         let path = self.folder.join(FILES[0]);
         let pins = read(&self.folder.join(PINS))?;
-        if pinned.is_some_and(|pinned| pins != Some(pins_text(pinned))) {
-            return Ok(None);
-        }
+        let is_theirs = |pinned| pins.as_deref().is_some_and(|pins| are_among(pins, pinned));
+        let is_theirs = pinned.is_none_or(is_theirs);
         let Some(bytes) = read(&path)? else {
             return Ok(None);
         };
-        let root = Root::parse(bytes).ok().filter(Root::meets_itself);
-        let why = "is damaged".to_owned();
-        root.ok_or(TufError::Memory { path, why }).map(Some)
+        match Root::parse(bytes).ok().filter(Root::meets_itself) {
+            Some(root) if is_theirs || pinned.is_some_and(|pinned| is_signed(&root, pinned)) => {
+                Ok(Some(root))
+            }
+            None if is_theirs => Err(TufError::Memory {
+                path,
+                why: "is damaged".to_owned(),
+            }),
+            _ => Ok(None),
+        }
     }
 
     /// Puts the root that a load begins with into the copy. `tough` would do so later, and not at all where a newer
@@ -109,16 +131,18 @@ impl Memory {
     }
 
     /// Remembers what a load left in its copy, whether it came to a good end or not: what it left there was verified.
+    /// When that was is remembered where nothing but a good end says so: a clock that was wrong for once would refuse
+    /// everything from then on.
     ///
     /// # Errors
     /// [`TufError::Memory`] where that can't be written.
-    pub fn keep(self, pinned: Option<&[Fingerprint]>) -> Result<(), TufError> {
+    pub fn keep(self, pinned: Option<&[Fingerprint]>, is_timed: bool) -> Result<(), TufError> {
         let fail = |cause: io::Error| TufError::memory(&self.folder, &cause);
         // Other pins without the root that they are for would vouch for the root that stands there.
         if self.is_torn(FILES[0]) {
             return Ok(());
         }
-        for name in FILES.iter().chain([&TIME]) {
+        for name in FILES.iter().chain(is_timed.then_some(&TIME)) {
             let (from, to) = (self.copy.path().join(name), self.folder.join(name));
             if self.is_torn(name) {
                 continue;
@@ -161,6 +185,18 @@ fn remove_copies(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether all of these pins, of which there are some, are pinned.
+fn are_among(pins: &[u8], pinned: &[Fingerprint]) -> bool {
+    let pinned = pins_text(pinned);
+    let mut lines = pins.split_inclusive(|byte| *byte == b'\n').peekable();
+    lines.peek().is_some()
+        && lines.all(|line| {
+            pinned
+                .split_inclusive(|byte| *byte == b'\n')
+                .any(|it| it == line)
+        })
+}
+
 fn pins_text(pinned: &[Fingerprint]) -> Vec<u8> {
     let mut lines: Vec<_> = pinned.iter().map(|print| format!("{print}\n")).collect();
     lines.sort_unstable();
@@ -194,7 +230,7 @@ mod tests {
         let load = |targets: &str| {
             let memory = Memory::open(&folder).unwrap();
             fs::write(memory.copy().join("targets.json"), targets).unwrap();
-            memory.keep(None).unwrap();
+            memory.keep(None, true).unwrap();
             fs::read_to_string(folder.join("targets.json"))
         };
         assert!(load("{\"a\":").is_err());
@@ -212,7 +248,7 @@ mod tests {
             let memory = Memory::open(&folder).unwrap();
             fs::write(memory.copy().join(FILES[0]), root).unwrap();
             memory
-                .keep(Some(&[Fingerprint::parse(&pin.repeat(64)).unwrap()]))
+                .keep(Some(&[Fingerprint::parse(&pin.repeat(64)).unwrap()]), true)
                 .unwrap();
             let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
             (read(FILES[0]), read(PINS))

@@ -228,6 +228,83 @@ fn other_pins_forget_the_root_of_the_first_ones_though_the_load_fails() {
 }
 
 #[test]
+fn one_more_pin_forgets_no_root() {
+    let (channel, first, made) = published();
+    let memory = tempfile::tempdir().unwrap();
+    let load = |pins: &[usize]| {
+        let pins: Vec<_> = pins.iter().map(|n| print(*n)).collect();
+        super::load(Loading {
+            memory: Some(memory.path()),
+            ..loading(&channel, Anchor::Pinned(&pins))
+        })
+    };
+    load(&[0]).unwrap();
+    // The index key was stolen: key 2 takes over as that, and as a key of the root.
+    let second = root(&plan(2, &[0, 3], 1, &[2]), &[0, 3]);
+    assert!(second.follows(&first));
+    channel.put_root(&second);
+    let targets = targets(&channel, "two");
+    let generation = Some(&made.generation);
+    let after = make(
+        &second,
+        generation,
+        &targets,
+        &second.lifetimes(),
+        key(2),
+        now(),
+    )
+    .unwrap();
+    channel.publish(&after);
+    assert_eq!(load(&[0]).unwrap().root.version(), 2);
+    // The thief takes the new root away, and publishes by the old one.
+    channel.files.lock().unwrap().remove("tuf/2.root.json");
+    next(&channel, &first, Some(&after.generation), "three");
+    for pins in [&[0][..], &[0, 3], &[3]] {
+        let error = load(pins).unwrap_err();
+        assert!(matches!(error, TufError::Untrusted { .. }), "{error}");
+    }
+    // Who trusts another key alone begins anew.
+    assert!(matches!(load(&[1]).unwrap_err(), TufError::NoAnchor { .. }));
+}
+
+#[test]
+fn a_clock_that_was_ahead_is_remembered_by_a_good_load_alone() {
+    let (channel, root, _) = published();
+    let memory = tempfile::tempdir().unwrap();
+    let time = memory.path().join("latest_known_time.json");
+    let load = |expired| {
+        super::load(Loading {
+            memory: Some(memory.path()),
+            expired,
+            ..loading(&channel, Anchor::Known(root.clone()))
+        })
+    };
+    load(Expired::Allowed).unwrap();
+    assert!(!time.exists());
+    load(Expired::Refused).unwrap();
+    assert!(time.exists());
+    std::fs::write(&time, "\"2106-02-07T06:28:15Z\"").unwrap();
+    let error = load(Expired::Refused).unwrap_err().to_string();
+    let path = time.to_str().unwrap();
+    assert!(
+        error.contains("clock went back") && error.contains(path),
+        "{error}"
+    );
+    // The publisher renews what has expired, whatever the clock said once.
+    load(Expired::Allowed).unwrap();
+    std::fs::remove_file(&time).unwrap();
+    let targets = targets(&channel, "old");
+    let old = make(&root, None, &targets, &root.lifetimes(), key(1), PAST).unwrap();
+    channel.publish(&old);
+    std::fs::remove_dir_all(memory.path()).unwrap();
+    assert!(matches!(
+        load(Expired::Refused),
+        Err(TufError::Expired { .. })
+    ));
+    assert!(!time.exists());
+}
+
+#[test]
 fn expired_metadata_is_refused_and_the_publisher_may_renew_it() {
     let (channel, root, _) = published();
     let targets = targets(&channel, "old");
