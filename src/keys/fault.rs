@@ -115,7 +115,7 @@ pub enum PrivateKeyFault {
         "it is encrypted in a way that is not read here; convert it with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW`"
     )]
     OtherEncryption,
-    /// Deriving the key from the passphrase would take more than 1 GiB or very long.
+    /// Deriving the key from the passphrase would take more than a GiB or very long.
     #[error(
         "deriving its key from the passphrase would take too much memory or time; convert it with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW`"
     )]

@@ -21,10 +21,13 @@ use super::{AskPassphrase, KeyError, KeyName, KeySize, PrivateKeyFault, PublicKe
 /// them equal; where they are very unequal the key is weak, and some arithmetic gets slow.
 const PRIME_SLACK_BITS: u64 = 8;
 
-/// The most memory that a passphrase's derivation may take, in bytes.
-const MAX_SCRYPT_BYTES: u64 = 1 << 30;
+/// The most memory that a passphrase's derivation may take, in bytes: N 2^20 with r 8, which is usual for what is to be
+/// safe for years, and its lanes beside.
+const MAX_SCRYPT_BYTES: u64 = 1025 << 20;
 /// The most bytes that its lanes may work through, one after the other: this takes some ten seconds.
-const MAX_SCRYPT_WORK: u64 = 4 << 30;
+const MAX_SCRYPT_WORK: u64 = 4100 << 20;
+/// To make a lane by SHA-256 takes as long as so many of the N steps that mix it, or less.
+const SCRYPT_LANE_STEPS: u64 = 4;
 /// The most rounds of PBKDF2, which are a few seconds.
 const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
 
@@ -247,22 +250,35 @@ fn check_encryption(der: &[u8]) -> Result<(), PrivateKeyFault> {
     let EncryptionScheme::Pbes2(scheme) = &info.encryption_algorithm else {
         return Err(PrivateKeyFault::OtherEncryption);
     };
-    let bearable = match &scheme.kdf {
-        pbes2::Kdf::Scrypt(cost) => {
-            let block = 128 * u64::from(cost.block_size);
-            let bytes = cost.cost_parameter.saturating_mul(block);
-            let lanes = u64::from(cost.parallelization);
-            let work = bytes.saturating_mul(lanes);
-            // Each lane has a block of its own beside.
-            bytes <= MAX_SCRYPT_BYTES && work <= MAX_SCRYPT_WORK && is_to_be_had(bytes)
+    match &scheme.kdf {
+        pbes2::Kdf::Scrypt(cost) => check_scrypt(cost),
+        pbes2::Kdf::Pbkdf2(cost) if cost.iteration_count > MAX_PBKDF2_ROUNDS => {
+            Err(PrivateKeyFault::CostlyEncryption)
         }
-        pbes2::Kdf::Pbkdf2(cost) => cost.iteration_count <= MAX_PBKDF2_ROUNDS,
-        _ => return Err(PrivateKeyFault::OtherEncryption),
-    };
-    if bearable {
-        Ok(())
-    } else {
-        Err(PrivateKeyFault::CostlyEncryption)
+        pbes2::Kdf::Pbkdf2(_) => Ok(()),
+        _ => Err(PrivateKeyFault::OtherEncryption),
+    }
+}
+
+/// Holds what scrypt takes against the limits, and its parameters against RFC 7914 (2).
+fn check_scrypt(cost: &pbes2::ScryptParams<'_>) -> Result<(), PrivateKeyFault> {
+    let (n, lanes) = (cost.cost_parameter, u64::from(cost.parallelization));
+    let block = u64::from(cost.block_size).saturating_mul(128);
+    // A table of N blocks, one for each lane, and one to work in.
+    let blocks = n.saturating_add(lanes).saturating_add(1);
+    let bytes = block.saturating_mul(blocks);
+    let steps = n.saturating_add(SCRYPT_LANE_STEPS);
+    let work = block.saturating_mul(lanes).saturating_mul(steps);
+    if bytes > MAX_SCRYPT_BYTES || work > MAX_SCRYPT_WORK {
+        return Err(PrivateKeyFault::CostlyEncryption);
+    }
+    // Who reads the parameters takes an N of 1, which the RFC does not know, and counts below zero with one of 0.
+    if n < 2 || scrypt::Params::try_from(cost).is_err() {
+        return Err(PrivateKeyFault::OtherEncryption);
+    }
+    match is_to_be_had(bytes) {
+        true => Ok(()),
+        false => Err(PrivateKeyFault::CostlyEncryption),
     }
 }
 
@@ -480,8 +496,15 @@ mod tests {
 
     #[test]
     fn a_derivation_that_costs_too_much_is_not_begun() {
-        // Gigabytes; more than there are; years, in lanes of gigabytes and in many small ones.
-        for (log_n, r, p) in [(30, 8, 1), (63, 1, 1), (20, 8, 5), (14, 8, 1_000)] {
+        // Gigabytes; more than there are; years, in lanes of gigabytes and in many small ones; gigabytes of lanes alone.
+        for (log_n, r, p) in [
+            (30, 8, 1),
+            (63, 1, 1),
+            (20, 8, 5),
+            (14, 8, 1_000),
+            (1, u16::MAX, 512),
+            (1, 512, u16::MAX),
+        ] {
             let text = scrypt_of(1 << log_n, r, p);
             assert_eq!(fault(&text, &never), PrivateKeyFault::CostlyEncryption);
         }
@@ -500,11 +523,25 @@ mod tests {
 
     #[test]
     fn the_last_cost_that_is_borne() {
+        use PrivateKeyFault as F;
         for (cost, r, p, expected) in [
             (1 << 20, 8, 4, None),
-            (1 << 20, 9, 1, Some(PrivateKeyFault::CostlyEncryption)),
-            ((1 << 20) + 1, 8, 1, Some(PrivateKeyFault::CostlyEncryption)),
-            (1 << 14, 8, 257, Some(PrivateKeyFault::CostlyEncryption)),
+            (1 << 20, 9, 1, Some(F::CostlyEncryption)),
+            (1 << 21, 8, 1, Some(F::CostlyEncryption)),
+            (1 << 14, 8, 256, None),
+            (1 << 14, 8, 257, Some(F::CostlyEncryption)),
+            // With so few steps, to make the lanes is what takes memory and time.
+            (2, u16::MAX, 85, None),
+            (2, u16::MAX, 86, Some(F::CostlyEncryption)),
+            // The RFC wants a power of two, from 2 on and below 2^(16 r), a block, and a lane.
+            (2, 1, 1, None),
+            (0, 8, 1, Some(F::OtherEncryption)),
+            (1, 8, 1, Some(F::OtherEncryption)),
+            (3, 8, 1, Some(F::OtherEncryption)),
+            (1 << 15, 1, 1, None),
+            (1 << 16, 1, 1, Some(F::OtherEncryption)),
+            (2, 0, 1, Some(F::OtherEncryption)),
+            (2, 8, 0, Some(F::OtherEncryption)),
         ] {
             let der = Pem::find(scrypt_of(cost, r, p).as_bytes())
                 .unwrap()
@@ -519,10 +556,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_derived_is_not_put_down_to_the_passphrase() {
-        let ask = |_: &KeyName| Ok(Zeroizing::new("word".to_owned()));
-        // No power of two.
-        let text = scrypt_of(3, 8, 1);
-        assert_eq!(fault(&text, &ask), PrivateKeyFault::OtherEncryption);
+        // Nor is it asked for.
+        for n in [0, 1, 3] {
+            let text = scrypt_of(n, 8, 1);
+            assert_eq!(fault(&text, &never), PrivateKeyFault::OtherEncryption);
+        }
     }
 
     fn scrypt_of(cost_parameter: u64, block_size: u16, parallelization: u16) -> String {
