@@ -31,7 +31,7 @@ mod shared;
 
 use http::Server;
 use python::{Python, run};
-use scene::{INIT, Scene};
+use scene::{INIT, Run, Scene};
 
 /// Reads a channel by python-tuf.
 const PROGRAM: &str = include_str!("support/python_tuf.py");
@@ -299,6 +299,108 @@ fn a_root_is_signed_on_two_machines() {
     // A draft that was overtaken.
     here.run(&both).exits(1).says("make it anew");
     client(&here, &["bob"]).unwrap();
+}
+
+/// A scene in which `trust init` writes a draft into the folder `shared`, as the root key `other` is elsewhere; and the
+/// words for that.
+fn drafting() -> (Scene, Vec<&'static str>) {
+    let scene = with_keys(&["root", "other", "index"]);
+    std::fs::remove_file(scene.key_path("other")).unwrap();
+    std::fs::create_dir(scene.path("shared")).unwrap();
+    scene.write("victim", "precious");
+    let more = ["--root-key", "other", "--threshold", "2"];
+    let to = ["--write-draft", "shared/draft"];
+    (scene, [INIT, &more, &to].concat())
+}
+
+/// The names in the folder `shared`.
+fn shared_names(scene: &Scene) -> Vec<String> {
+    let entries = std::fs::read_dir(scene.path("shared")).unwrap();
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+    let mut names: Vec<_> = entries
+        .map(|entry| name(entry).into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn a_draft_goes_nowhere_but_to_its_place() {
+    let (scene, init) = drafting();
+    let sign = ["trust", "sign", "shared/draft", "--root-key", "root"];
+    let beside = scene.path("shared/draft.new");
+    let link = |to: &str| std::os::unix::fs::symlink(to, &beside).unwrap();
+    let plants: [&dyn Fn(); 4] = [
+        &|| link("../victim"),
+        &|| link("../nowhere"),
+        &|| std::fs::write(&beside, "precious").unwrap(),
+        &|| {
+            let made = std::process::Command::new("mkfifo").arg(&beside).status();
+            assert!(made.unwrap().success());
+        },
+    ];
+    for plant in plants {
+        plant();
+        let planted = std::fs::symlink_metadata(&beside).unwrap();
+        for words in [&init[..], &sign] {
+            let mut run = scene.call(words).start();
+            // One that opened the FIFO waits for a reader, and is ended.
+            let mut patience = 3_000;
+            while run.try_wait().unwrap().is_none() && patience > 0 {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                patience -= 1;
+            }
+            let _ = run.kill();
+            Run::of(run).exits(0);
+        }
+        let there = std::fs::symlink_metadata(&beside).unwrap();
+        assert_eq!(there.file_type(), planted.file_type());
+        assert_eq!(there.modified().unwrap(), planted.modified().unwrap());
+        assert_eq!(scene.text("victim"), "precious");
+        assert!(!scene.exists("nowhere"));
+        assert_eq!(shared_names(&scene), ["draft", "draft.new"]);
+        std::fs::remove_file(&beside).unwrap();
+        scene.remove("shared/draft");
+    }
+    // Nor does a link of the draft's own name lead it elsewhere.
+    std::os::unix::fs::symlink("../victim", scene.path("shared/draft")).unwrap();
+    scene.run(&init).exits(0);
+    assert_eq!(scene.text("victim"), "precious");
+    assert!(scene.text("shared/draft").contains("sigindex_draft"));
+}
+
+#[test]
+fn a_draft_that_cannot_be_written_leaves_what_was_there() {
+    let (scene, init) = drafting();
+    // What the run writes of keys is written now.
+    scene.run(&init).exits(0);
+    let draft = scene.read("shared/draft");
+    let limited = || {
+        let mut call = scene.call(&init);
+        let command = call.command();
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "ulimit -f 0; exec \"$0\" \"$@\""]);
+        shell.arg(command.get_program()).args(command.get_args());
+        shell.env_clear().current_dir(scene.path(""));
+        shell.envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        Run::new(format!("{init:?}"), &shell.output().unwrap())
+    };
+    limited()
+        .exits(1)
+        .says("shared/draft: can't write the draft");
+    assert_eq!(scene.read("shared/draft"), draft);
+    assert_eq!(shared_names(&scene), ["draft"]);
+    scene.remove("shared/draft");
+    limited().exits(1).says("ulimit -f");
+    assert_eq!(shared_names(&scene), [""; 0]);
+    // Nor where a folder has its name.
+    std::fs::create_dir(scene.path("shared/draft")).unwrap();
+    scene.run(&init).exits(1).says("can't write the draft");
+    assert_eq!(shared_names(&scene), ["draft"]);
 }
 
 #[test]

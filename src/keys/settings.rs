@@ -2,7 +2,7 @@
 //! writers at once lose nothing. Owns who may have written such a file; must not know what one says.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::KeyError;
-use super::create::{make_folder, sync_folder};
+use super::create::make_folder;
 use super::folder::is_foreign;
 use crate::shown::shown;
-use crate::storage::remedy;
+use crate::storage::{remedy, replace_whole};
 
 /// The most bytes that are read of a file of settings.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -219,37 +219,14 @@ fn lock(folder: &Path) -> Result<File, SettingsError> {
     Ok(file)
 }
 
-/// Writes a file beside its place, syncs it, and puts it there. The caller holds the lock.
+/// Puts a file in place, whole. The caller holds the lock.
 fn replace<T: Settings>(folder: &Path, settings: &T) -> Result<(), KeyError> {
     let path = folder.join(T::FILE);
-    let text = serde_json::to_string_pretty(settings)
+    let mut text = serde_json::to_string_pretty(settings)
         .map_err(|error| failed(&path, "print")(error.into()))?;
-    let staged = folder.join(format!("{}.new", T::FILE));
-    // What a writer that was killed left behind.
-    match fs::remove_file(&staged) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(failed(&staged, "remove")(error).into());
-        }
-        _ => {}
-    }
-    let written = write(&staged, &text).and_then(|()| fs::rename(&staged, &path));
-    if let Err(error) = written {
-        let _ = fs::remove_file(&staged);
-        return Err(failed(&path, "write")(error).into());
-    }
-    sync_folder(folder)
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
+    text.push('\n');
+    let written = replace_whole(&path, 0o600, text.as_bytes());
+    Ok(written.map_err(failed(&path, "write"))?)
 }
 
 #[cfg(test)]
@@ -307,7 +284,8 @@ mod tests {
         assert!(refused.is_err());
         assert_eq!(read::<Numbers>(&folder).unwrap().numbers, [7]);
         // Somebody was killed while they wrote.
-        fs::write(folder.join(".numbers.json.new"), "{").unwrap();
+        let left = File::create(folder.join(".sigindex-0-1-0.tmp")).unwrap();
+        left.set_modified(std::time::UNIX_EPOCH).unwrap();
         add(&folder, 8).unwrap();
         assert_eq!(read::<Numbers>(&folder).unwrap().numbers, [7, 8]);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
@@ -404,13 +382,7 @@ mod tests {
     fn what_a_writer_needs_is_its_own() {
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path();
-        let staged = folder.join(".numbers.json.new");
-        fs::create_dir(&staged).unwrap();
-        let error = add(folder, 7).unwrap_err();
-        assert!(error.to_string().contains("cannot remove"), "{error}");
-        fs::remove_dir(&staged).unwrap();
         let lock = folder.join(LOCK_FILE);
-        fs::remove_file(&lock).unwrap();
         fs::write(folder.join("elsewhere"), "").unwrap();
         symlink("elsewhere", &lock).unwrap();
         assert!(add(folder, 7).is_err(), "the lock of another file");

@@ -22,7 +22,7 @@ pub use batch::{is_left_over, is_own_temporary};
 pub use file::{HasSize, OpenFile, ReadAt};
 pub use local::LocalStorage;
 pub use lock::{Lock, LockFor, LockMode};
-pub use moves::{create_whole, sync_folder};
+pub use moves::{create_whole, replace_whole, sync_folder};
 #[cfg(feature = "object-storage")]
 pub use object::{Lease, ObjectOptions, ObjectStorage, Variables};
 pub use own::{OwnFile, OwnPath, Unread, read_own, read_own_text};

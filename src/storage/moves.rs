@@ -2,14 +2,15 @@
 //! that never replace, those that can't sync a folder, and network file systems that do a change and report an error all
 //! the same, because they sent it twice. Must not know batches.
 
-use std::fs::{File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::Stat;
 use super::batch::{is_abandoned, own_temporary};
@@ -20,28 +21,61 @@ use super::batch::{is_abandoned, own_temporary};
 /// # Errors
 /// Of kind [`io::ErrorKind::AlreadyExists`] where something stands there.
 pub fn create_whole(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or(io::ErrorKind::InvalidInput)?;
-    let handle = OwnedFd::from(File::open(folder)?);
-    clear_abandoned(folder, &handle);
-    let temporary = own_temporary();
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create_new(true).mode(mode);
-    let written = options.open(folder.join(&temporary)).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()
-    });
-    let placed = written.and_then(|()| Ok(create(&handle, &temporary, name)?));
-    if !matches!(placed, Ok(true)) {
-        let _ = remove(&handle, &temporary);
-    }
-    match placed? {
+    let staged = Staged::write(path, mode, content)?;
+    match create(&staged.folder, &staged.temporary, staged.name)? {
         true => Ok(()),
         false => Err(io::ErrorKind::AlreadyExists.into()),
+    }
+}
+
+/// The same where a file may stand already, which goes; a link there is replaced, and not followed. The folder is synced,
+/// too.
+///
+/// # Errors
+/// When it can't be written; then what stands there stays.
+pub fn replace_whole(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let staged = Staged::write(path, mode, content)?;
+    replace(&staged.folder, &staged.temporary, staged.name)?;
+    Ok(sync_folder(&staged.folder)?)
+}
+
+/// A file that was written beside its place, under a name that nobody else has. What is not put in place goes.
+struct Staged<'a> {
+    folder: OwnedFd,
+    temporary: String,
+    name: &'a OsStr,
+}
+
+impl<'a> Staged<'a> {
+    /// Writes and syncs one.
+    fn write(path: &'a Path, mode: u32, content: &[u8]) -> io::Result<Staged<'a>> {
+        let place = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = sys::open(place, flags, Mode::empty())?;
+        clear_abandoned(place, &folder);
+        let temporary = own_temporary();
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = sys::openat(&folder, &temporary, flags, Mode::from_raw_mode(mode))?;
+        let staged = Staged {
+            folder,
+            temporary,
+            name,
+        };
+        let mut file = File::from(file);
+        file.write_all(content)?;
+        file.sync_all()?;
+        Ok(staged)
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        let _ = remove(&self.folder, &self.temporary);
     }
 }
 
@@ -66,18 +100,22 @@ fn is_gone(folder: &OwnedFd, name: &str) -> bool {
 }
 
 /// What a file is, whatever its name: its device and its inode.
-fn identity(folder: &OwnedFd, name: &str) -> Result<(u64, u64), Errno> {
+fn identity(folder: &OwnedFd, name: impl Arg) -> Result<(u64, u64), Errno> {
     let found = sys::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok((found.st_dev, found.st_ino))
 }
 
 /// Whether two names are of one file.
-fn is_same(folder: &OwnedFd, one: &str, other: &str) -> bool {
+fn is_same(folder: &OwnedFd, one: impl Arg, other: impl Arg) -> bool {
     identity(folder, one).is_ok_and(|one| identity(folder, other) == Ok(one))
 }
 
 /// Puts a temporary file of ours in a place, whatever stands there.
-pub(super) fn replace(folder: &OwnedFd, temporary: &str, name: &str) -> Result<(), Errno> {
+pub(super) fn replace(
+    folder: &OwnedFd,
+    temporary: &str,
+    name: impl Arg + Copy,
+) -> Result<(), Errno> {
     let ours = identity(folder, temporary)?;
     match sys::renameat(folder, temporary, folder, name) {
         // It is where it should be, whatever was said.
@@ -157,7 +195,11 @@ fn copy(folder: &OwnedFd, name: &str, to_folder: &OwnedFd, to: &str) -> io::Resu
 }
 
 /// Puts a temporary file of ours where nothing may stand; false where something does.
-pub(super) fn create(folder: &OwnedFd, temporary: &str, name: &str) -> Result<bool, Errno> {
+pub(super) fn create(
+    folder: &OwnedFd,
+    temporary: &str,
+    name: impl Arg + Copy,
+) -> Result<bool, Errno> {
     let ours = identity(folder, temporary)?;
     match sys::renameat_with(folder, temporary, folder, name, RenameFlags::NOREPLACE) {
         Ok(()) => return Ok(true),
@@ -197,5 +239,32 @@ mod tests {
         assert_eq!(create(&folder, "ours", "name"), Ok(false));
         assert_eq!(replace(&folder, "ours", "name"), Ok(()));
         assert_eq!(std::fs::read(scratch.path().join("name")).unwrap(), b"ours");
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_stays() {
+        use std::os::unix::ffi::OsStrExt as _;
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let scratch = tempfile::tempdir().unwrap();
+        let names = || std::fs::read_dir(scratch.path()).unwrap().count();
+        let path = scratch.path().join(OsStr::from_bytes(b"n\xffme"));
+        for content in ["first", "second"] {
+            replace_whole(&path, 0o600, content.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!((mode & 0o7777, names()), (0o600, 1));
+        let link = scratch.path().join("link");
+        symlink(&path, &link).unwrap();
+        replace_whole(&link, 0o600, b"third").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"second");
+        assert_eq!(std::fs::read(&link).unwrap(), b"third");
+        assert!(!link.is_symlink());
+        let folder = scratch.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        assert!(replace_whole(&folder, 0o600, b"x").is_err());
+        assert!(replace_whole(&link.join("x"), 0o600, b"x").is_err());
+        assert!(replace_whole(Path::new("/"), 0o600, b"x").is_err());
+        assert_eq!(names(), 3, "nothing else is left");
     }
 }

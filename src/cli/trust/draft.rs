@@ -1,6 +1,5 @@
 //! Drafts as files, and `sigindex trust sign`, which needs no channel: it runs where a root key is.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::keys;
@@ -9,6 +8,7 @@ use crate::cli::out;
 use crate::error::Error;
 use crate::keys::{KeyName, PublicKey, Use};
 use crate::shown::shown;
+use crate::storage::replace_whole;
 use crate::trust::{Draft, MAX_DRAFT, described};
 
 /// Flags of `trust sign`.
@@ -71,18 +71,9 @@ pub fn write(path: &Path, draft: &Draft) -> Result<(), Error> {
     if path.as_os_str() == "-" {
         return out::result(&text);
     }
-    let fail = |cause| Error::File {
+    replace_whole(path, 0o666, text.as_bytes()).map_err(|cause| Error::File {
         path: shown(path),
         operation: "write the draft",
         cause,
-    };
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let mut file = std::fs::File::create(&beside).map_err(fail)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all());
-    written
-        .and_then(|()| std::fs::rename(&beside, path))
-        .map_err(fail)
+    })
 }
