@@ -509,6 +509,74 @@ fn a_file_url_is_a_folder() {
 }
 
 /// The files in the cache, with their lengths.
+#[test]
+fn what_is_in_a_channels_url_is_never_said() {
+    let scene = published();
+    let all = ["--channel", "main=channel"];
+    for (flags, status, said) in [
+        (
+            &["--channel", "https://me:hunter2@h/c"][..],
+            2,
+            "--channel https://h/c: there is no = in it",
+        ),
+        (
+            &["--channel=https://me:hunter2@h/t/sesame/c"],
+            2,
+            "https://h/t/***/c: there is no = in it",
+        ),
+        (
+            &["--channel", "https://me:hunter2=x@h/c"],
+            2,
+            "--channel https://h/c: there is no name",
+        ),
+        (
+            &["--channel", "https://h/t/sesame=/c"],
+            2,
+            "--channel https://h/t/***/c: there is no name",
+        ),
+        (
+            &["--channel", "main=https:/me:hunter2@h/c"],
+            2,
+            "https:/h/c: it is no URL",
+        ),
+        (
+            &["--trust", "https://me:hunter2@h/c"],
+            2,
+            "--trust https://h/c: there is no =",
+        ),
+        (
+            &["--trust", "https://me:hunter2=x@h/c"],
+            2,
+            "--trust https://h/c: there is no name",
+        ),
+        (
+            &["--trust", "main=https://me:hunter2@h/c"],
+            1,
+            "`https://h/c` is not a key's name",
+        ),
+        (
+            &["--require", "https://me:hunter2@h/c"],
+            2,
+            "`https://h/c` is not what",
+        ),
+        (
+            &["--require", "https://me:hunter2=x@h/c"],
+            2,
+            "--require https://h/c: there is no name",
+        ),
+    ] {
+        for (verb, command) in [("gate", &[][..]), ("exec", &["--", "true"])] {
+            let words = [&[verb], &all[..], flags, command].concat();
+            let run = scene.run(&words).exits(status).says(said);
+            run.never_says("hunter2").never_says("sesame");
+        }
+    }
+    scene
+        .run(&["exec", "https://me:hunter2@h/c", "--", "true"])
+        .exits(2)
+        .never_says("hunter2");
+}
+
 fn kept(scene: &Scene) -> Vec<(std::path::PathBuf, u64)> {
     let files = std::fs::read_dir(scene.path("gate/files")).unwrap();
     let about = |path: std::path::PathBuf| Some((path.clone(), path.metadata().ok()?.len()));

@@ -325,6 +325,31 @@ fn shared_names(scene: &Scene) -> Vec<String> {
 }
 
 #[test]
+fn a_url_is_no_place_to_sign_and_its_password_is_not_said() {
+    let scene = with_keys(&["root", "index"]);
+    let url = "https://me:hunter2@h/t/sesame/channel";
+    for words in [
+        &[
+            "trust",
+            "init",
+            url,
+            "--root-key",
+            "root",
+            "--index-key",
+            "index",
+        ][..],
+        &["trust", "show", url],
+        &["trust", "root", url, "--renew"],
+        &["trust", "refresh", url],
+        &["trust", "sign", url, "--root-key", "root"],
+        &["trust", "root", "channel", "--draft", url],
+    ] {
+        let run = scene.run(words).exits(2).says(" is needed here");
+        run.never_says("hunter2").never_says("sesame");
+    }
+}
+
+#[test]
 fn a_draft_goes_nowhere_but_to_its_place() {
     let (scene, init) = drafting();
     let sign = ["trust", "sign", "shared/draft", "--root-key", "root"];

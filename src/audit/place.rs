@@ -6,14 +6,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::installed::masked;
 use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::keys::ChannelPlace;
 use crate::repodata::{CURRENT_REPODATA, REPODATA, shards};
 use crate::shown::shown;
 use crate::storage::{Kind, LocalStorage, Storage, StorageError, is_object_url, open_url};
-use crate::upstream::{self, StoredUpstream, Upstream, UpstreamError};
+use crate::upstream::{
+    self, StoredUpstream, Upstream, UpstreamError, is_meant_as_url, without_secrets,
+};
 
 /// The folder of a signed index.
 pub(super) const SIGNED: &str = "tuf";
@@ -95,10 +96,11 @@ impl Place {
             });
         }
         let scheme = channel.split_once("://").map(|(scheme, _)| scheme);
-        if scheme.is_some_and(|scheme| !scheme.eq_ignore_ascii_case("file")) {
+        let is_file = |scheme: &str| scheme.eq_ignore_ascii_case("file");
+        if !scheme.map_or_else(|| !is_meant_as_url(channel), is_file) {
             return Err(Error::Usage(format!(
                 "{}: not a channel's URL: those begin with http://, https://, s3://, gs://, az:// or file://",
-                masked(channel)
+                without_secrets(channel)
             )));
         }
         let parsed = ChannelPlace::parse(channel)?;

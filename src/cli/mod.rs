@@ -31,6 +31,7 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Error;
 use crate::shown::line;
+use crate::upstream::without_secrets;
 
 /// What belongs to no single flag.
 const AFTER_HELP: &str = "\
@@ -116,8 +117,9 @@ mod status {
     pub const INTERRUPTED: u8 = 130;
 }
 
-/// The words on the command line that an error quotes may be names that a shell found.
+/// The words on the command line that an error quotes may be names that a shell found, or URLs with a password.
 fn with_names_shown(mut error: clap::Error) -> clap::Error {
+    let line = |word: &str| line(&without_secrets(word));
     let styled = |tip: &StyledStr| {
         let text = tip.to_string();
         let shown = line(&text);

@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::own_files::{Closed, Own, resolved};
-use super::status;
+use super::{place, status};
 use crate::error::Error;
 use crate::keys::KeysDir;
 use crate::progress::{Display, Progress};
@@ -220,7 +220,7 @@ pub fn read_text(path: &Path, most: u64, operation: &'static str) -> Result<Stri
         cause,
     };
     let mut text = String::new();
-    let file = File::open(path).map_err(fail)?;
+    let file = File::open(place::file(path)?).map_err(fail)?;
     let read = file.take(most.saturating_add(1)).read_to_string(&mut text);
     let read = u64::try_from(read.map_err(fail)?).unwrap_or(u64::MAX);
     if read > most {

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use super::out;
 use crate::error::Error;
+use crate::shown::shown;
 #[cfg(feature = "object-storage")]
 use crate::storage::{Lease, ObjectOptions, ObjectStorage};
 use crate::storage::{LocalStorage, Lock, LockFor, LockMode, Storage, StorageError, is_object_url};
+use crate::upstream::{is_meant_as_url, without_secrets};
 
 /// A place, opened.
 pub enum Place {
@@ -60,7 +62,7 @@ impl Place {
     pub fn open(name: &Path, writes: Writes) -> Result<Place, Error> {
         match url(name) {
             Some(url) => objects(url, writes),
-            None => Ok(Place::Folder(Arc::new(LocalStorage::open(name)?))),
+            None => Ok(Place::Folder(Arc::new(LocalStorage::open(folder(name)?)?))),
         }
     }
 
@@ -71,7 +73,9 @@ impl Place {
     pub fn create(name: &Path, writes: Writes) -> Result<Place, Error> {
         match url(name) {
             Some(url) => objects(url, writes),
-            None => Ok(Place::Folder(Arc::new(LocalStorage::create(name)?))),
+            None => Ok(Place::Folder(Arc::new(LocalStorage::create(folder(
+                name,
+            )?)?))),
         }
     }
 
@@ -165,6 +169,37 @@ impl Place {
 /// A name that is the URL of a place in object storage.
 pub fn url(name: &Path) -> Option<&str> {
     name.to_str().filter(|name| is_object_url(name))
+}
+
+/// A folder's path.
+///
+/// # Errors
+/// When it is a URL, of a kind that is only read from.
+pub fn folder(name: &Path) -> Result<&Path, Error> {
+    let needed = "a folder is needed here, or a place in object storage (s3://, gs:// or az://)";
+    no_url(
+        name,
+        &format!("{needed}: name the channel's own folder, and no other URL"),
+    )
+}
+
+/// A file's path.
+///
+/// # Errors
+/// When it is a URL.
+pub fn file(name: &Path) -> Result<&Path, Error> {
+    no_url(name, "a file is needed here, and no URL: download it")
+}
+
+/// A URL that was taken for a path would be shown with its password.
+fn no_url<'a>(name: &'a Path, needed: &str) -> Result<&'a Path, Error> {
+    match name.to_str().filter(|text| is_meant_as_url(text)) {
+        None => Ok(name),
+        Some(url) => {
+            let url = shown(without_secrets(url));
+            Err(Error::Usage(format!("{url}: {needed}")))
+        }
+    }
 }
 
 #[cfg(feature = "object-storage")]

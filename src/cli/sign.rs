@@ -9,7 +9,7 @@ use super::options::{
 };
 use super::own_files::Closed;
 use super::signing::Keys;
-use super::{out, status};
+use super::{out, place, status};
 use crate::error::Error;
 use crate::shown::shown;
 use crate::sign::{self, Outcome, Tools};
@@ -36,6 +36,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<u8, Error> {
+    for file in &args.files {
+        place::file(file)?;
+    }
     let keys = Keys::open(&args.folder, &args.signing, &args.min_bits)?;
     let cancelled = stop_on_signals()?;
     let progress = args.verbosity.progress();

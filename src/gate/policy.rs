@@ -14,6 +14,7 @@ pub use super::channel::Require;
 use crate::error::Error;
 use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey, Uses};
 use crate::shown::told;
+use crate::upstream::{is_meant_as_url, without_secrets};
 
 /// How long an index is served before it is asked for again, unless something else is said.
 pub const FRESH: Duration = Duration::from_secs(10);
@@ -44,8 +45,9 @@ impl ChannelName {
             && first.is_some_and(|byte| byte.is_ascii_alphanumeric());
         if !is_name {
             return Err(usage(format!(
-                "`{text}` is no name for a channel: take up to 64 letters, digits, `.`, `_` and `-`, with a letter or \
-                 digit first"
+                "`{}` is no name for a channel: take up to 64 letters, digits, `.`, `_` and `-`, with a letter or \
+                 digit first",
+                without_secrets(text)
             )));
         }
         if RESERVED.contains(&text) {
@@ -92,6 +94,12 @@ impl Source {
                     "the gate reads folders and http(s) URLs, and no {scheme} URLs"
                 ))),
             };
+        }
+        if is_meant_as_url(text) {
+            return Err(usage(format!(
+                "{}: it is no URL, which has two slashes behind its scheme; before a folder that is called so write `./`",
+                without_secrets(text)
+            )));
         }
         match text {
             "" => Err(usage("a channel needs a folder or a URL".to_owned())),
@@ -371,7 +379,8 @@ pub fn require(word: &str) -> Result<Require, Error> {
         "package" => Ok(Require::Package),
         "none" => Ok(Require::None),
         _ => Err(usage(format!(
-            "`{word}` is not what a channel can be asked for: take index, package or none"
+            "`{}` is not what a channel can be asked for: take index, package or none",
+            without_secrets(word)
         ))),
     }
 }

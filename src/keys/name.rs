@@ -7,6 +7,7 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 
 use super::{DEFAULT_KEY_BITS, KeyError, MAX_KEY_BITS, MIN_KEY_BITS};
+use crate::upstream::without_secrets;
 
 /// The most characters that a key's name may have.
 const MAX_NAME_CHARS: usize = 64;
@@ -30,7 +31,9 @@ impl KeyName {
         if first && rest && text.len() <= MAX_NAME_CHARS && !text.ends_with(".pub") {
             Ok(Self(text.to_owned()))
         } else {
-            Err(KeyError::Name { name: shown(text) })
+            Err(KeyError::Name {
+                name: shown(&without_secrets(text)),
+            })
         }
     }
 

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::KeyError;
 use super::name::shown;
 use crate::storage::is_object_url;
+use crate::upstream::{is_meant_as_url, without_secrets};
 
 /// What no channel's URL needs: RFC 3986 has none of it bare.
 const FORBIDDEN: &[char] = &[' ', '"', '<', '>', '\\', '^', '`', '{', '|', '}'];
@@ -28,7 +29,10 @@ impl ChannelPlace {
             why,
         };
         let Some((scheme, rest)) = text.split_once("://") else {
-            return folder(Path::new(text)).map_err(refused);
+            return match is_meant_as_url(text) {
+                true => Err(refused(NO_SLASHES.to_owned())),
+                false => folder(Path::new(text)).map_err(refused),
+            };
         };
         match scheme.to_ascii_lowercase().as_str() {
             "file" => file_url(rest).and_then(|path| folder(&path)),
@@ -76,21 +80,6 @@ impl fmt::Display for ChannelPlace {
     }
 }
 
-/// A text as it was given, without what may be a secret in it.
-fn without_secrets(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let rest = rest.rsplit('@').next().unwrap_or_default();
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let mut after_t = false;
-    let parts = rest.split('/').map(|part| {
-        let hidden = std::mem::replace(&mut after_t, part == "t");
-        if hidden { "***" } else { part }
-    });
-    format!("{scheme}://{}", parts.collect::<Vec<_>>().join("/"))
-}
-
 /// The path that a `file` URL names (RFC 8089), behind its `file://`.
 fn file_url(rest: &str) -> Result<PathBuf, String> {
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -129,6 +118,8 @@ fn folder(path: &Path) -> Result<ChannelPlace, String> {
     let text = whole.to_str().ok_or("its path is not UTF-8")?;
     Ok(ChannelPlace(text.to_owned()))
 }
+
+const NO_SLASHES: &str = "it is no URL, which has two slashes behind its scheme; before a folder that is called so write `./`";
 
 const NO_QUERY: &str = "a channel's URL has no `?` and no `#`";
 
@@ -359,6 +350,7 @@ mod tests {
             "https://example.org/t/secret/a/../b",
             "https://example.org/a?token=secret",
             "ftp://me:secret@example.org/t/secret",
+            "https:/me:secret@example.org/a",
         ] {
             let error = ChannelPlace::parse(text).unwrap_err().to_string();
             assert!(

@@ -7,6 +7,7 @@ mod credentials;
 mod http;
 mod memory;
 mod stored;
+mod url;
 
 use std::fmt;
 use std::io::Write;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use http::{HttpUpstream, Pace};
 pub use memory::MemoryUpstream;
 pub use stored::StoredUpstream;
+pub use url::{is_meant_as_url, without_secrets};
 
 use crate::storage::{LocalStorage, is_object_url, open_url};
 

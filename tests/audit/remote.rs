@@ -69,3 +69,48 @@ fn a_server_that_is_not_there_is_a_failure_and_no_secret_is_said() {
         .exits(2);
     run.never_says("hunter2").says("https://");
 }
+
+#[test]
+fn a_url_where_none_serves_is_told_of_without_its_secrets() {
+    let (scene, _) = good();
+    let url = "https://me:hunter2@h/t/sesame/channel";
+    let slashless = "https:/me:hunter2@h/t/sesame/channel";
+    let before = scene.snapshot("");
+    for (words, said) in [
+        (&[url][..], "a folder is needed"),
+        (&["index", slashless], "a folder is needed"),
+        (&["scan", url], "a folder is needed"),
+        (&["publish", url], "a folder is needed"),
+        (&["channel", "--output", url], "a folder is needed"),
+        (
+            &["channel", "--dry-run", "--output", slashless],
+            "a folder is needed",
+        ),
+        (&["verify", slashless], "not a channel's URL"),
+        (&["verify", "--json", "HTTP:me:hunter2@h"], "http://"),
+        (
+            &["verify", "channel", "--min-bits", url],
+            "invalid value 'https://h/t/***/channel'",
+        ),
+        (&["keygen", "a", url], "unexpected argument"),
+        (&["channel", "--subdir", url], "h/t/***/channel"),
+        (&["verify", "channel", "--subdir", url], "h/t/***/channel"),
+        (&["sign", url], "a file is needed"),
+        (&["channel", "--sign-only", url], "a file is needed"),
+        (&["keys", "add", "--name", "a", slashless], "http://"),
+    ] {
+        let run = scene.run(words).exits(2).says(said);
+        run.never_says("hunter2").never_says("sesame");
+    }
+    for words in [
+        &["keys", "trust", "fixture", "--channel", slashless][..],
+        &["channel", "--key", url],
+    ] {
+        let run = scene.run(words).exits(1).says("h/t/***/channel");
+        run.never_says("hunter2").never_says("sesame");
+    }
+    assert!(scene.snapshot("") == before, "and nothing is made");
+    // A folder can be called so.
+    std::fs::rename(scene.path("channel"), scene.path("http:")).unwrap();
+    scene.run(&["verify", "./http:"]).exits(0);
+}

@@ -14,6 +14,7 @@ use crate::gate::store::StoreConfig;
 use crate::gate::{Limits, Plan};
 use crate::keys::ChannelPlace;
 use crate::shown::{line, shown};
+use crate::upstream::{is_meant_as_url, without_secrets};
 
 /// The most bytes of a policy file.
 const POLICY: u64 = 1 << 20;
@@ -28,11 +29,11 @@ const SMALL: u64 = 2 << 20;
 #[derive(Debug, clap::Args)]
 pub struct Channels {
     /// Put a channel, a URL or a folder, behind the gate under a name (repeatable)
-    #[arg(long, value_name = "NAME=URL", value_parser = two)]
-    channel: Vec<(String, String)>,
+    #[arg(long, value_name = "NAME=URL")]
+    channel: Vec<String>,
     /// Trust keys, by name or fingerprint, for a channel (repeatable) [default: those pinned with `keys trust`]
-    #[arg(long, value_name = "NAME=KEY,…", value_parser = two, help_heading = "Keys")]
-    trust: Vec<(String, String)>,
+    #[arg(long, value_name = "NAME=KEY,…", help_heading = "Keys")]
+    trust: Vec<String>,
     /// What a channel, or each, has to show: index (signed index and packages), package, or none (repeatable)
     /// [default: index]
     #[arg(long, value_name = "[NAME=]WHAT")]
@@ -72,6 +73,7 @@ pub struct Channels {
 impl Channels {
     /// What is to be started, without a token.
     pub fn plan(&self, listen: SocketAddr) -> Result<Plan, Error> {
+        let flags = self.flags()?;
         let folder = self.keys.open()?;
         let keyring = open_keyring(&folder)?;
         let pins = folder.pins()?;
@@ -90,7 +92,7 @@ impl Channels {
                 Ok(pinned.into_iter().map(|(_, key)| key).collect())
             },
         };
-        let channels = policy::decide(file, self.flags()?, &keys)?;
+        let channels = policy::decide(file, flags, &keys)?;
         for channel in &channels {
             self.warn(channel);
         }
@@ -124,22 +126,21 @@ impl Channels {
 
     fn flags(&self) -> Result<Flags, Error> {
         let mut flags = Flags::default();
-        for (name, place) in &self.channel {
-            let named = (ChannelName::parse(name)?, Source::parse(place)?);
-            flags.channels.push(named);
+        for text in &self.channel {
+            let (name, place) = named("--channel", text)?;
+            flags.channels.push((name, Source::parse(place)?));
         }
-        for (name, keys) in &self.trust {
+        for text in &self.trust {
+            let (name, keys) = named("--trust", text)?;
             let keys = keys.split(',').map(|key| key.trim().to_owned());
-            flags
-                .trust
-                .push((ChannelName::parse(name)?, keys.collect()));
+            flags.trust.push((name, keys.collect()));
         }
         for word in &self.require {
-            match word.split_once('=') {
-                None => flags.words.require = Some(policy::require(word)?),
-                Some((name, word)) => {
-                    let named = (ChannelName::parse(name)?, policy::require(word)?);
-                    flags.require.push(named);
+            match word.contains('=') {
+                false => flags.words.require = Some(policy::require(word)?),
+                true => {
+                    let (name, word) = named("--require", word)?;
+                    flags.require.push((name, policy::require(word)?));
                 }
             }
         }
@@ -172,11 +173,16 @@ fn say(event: &Event, quiet: bool, verbose: bool) {
     }
 }
 
-fn two(text: &str) -> Result<(String, String), String> {
+/// What a flag says of the channel that it names. Not for clap, which quotes what it can't read: a URL may hold a password.
+fn named<'a>(flag: &str, text: &'a str) -> Result<(ChannelName, &'a str), Error> {
+    let fail = |why: &str| Error::Usage(format!("{flag} {}: {why}", shown(without_secrets(text))));
     let (name, rest) = text
         .split_once('=')
-        .ok_or("there is no = in it; write NAME=…")?;
-    Ok((name.to_owned(), rest.to_owned()))
+        .ok_or_else(|| fail("there is no = in it; write NAME=…"))?;
+    match is_meant_as_url(name) {
+        true => Err(fail("there is no name in front of it; write NAME=…")),
+        false => Ok((ChannelName::parse(name)?, rest)),
+    }
 }
 
 /// Bytes, with K, M, G or T for powers of 1024.

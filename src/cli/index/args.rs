@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::index::{Config, Freshness, Glob, Patches, Policy, SignList, SignedConfig, Signing};
 use crate::repodata::{Formats, Pins};
 use crate::shown::{shown, told};
+use crate::upstream::without_secrets;
 
 /// The largest list of what may be signed, in bytes: some two million lines.
 const MAX_SIGN_LIST: u64 = 256 << 20;
@@ -226,7 +227,7 @@ impl Common {
             SubdirName::chosen(name).ok_or_else(|| {
                 Error::Usage(format!(
                     "--subdir {}: not the name of a folder in the channel",
-                    name.escape_debug()
+                    without_secrets(name).escape_debug()
                 ))
             })
         });

@@ -37,7 +37,9 @@ impl Output {
             return Ok(Output::InPlace);
         };
         let output = match args.dry_run {
-            true if place::url(path).is_none() && !path.exists() => return Ok(Output::NotYet),
+            true if place::url(path).is_none() && !place::folder(path)?.exists() => {
+                return Ok(Output::NotYet);
+            }
             true => Place::open(path, args.run.writes())?,
             false => Place::create(path, args.run.writes())?,
         };

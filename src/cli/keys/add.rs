@@ -10,7 +10,7 @@ use crate::keys::{
     WeakSizes,
 };
 use crate::shown::shown;
-use crate::upstream::{self, UpstreamError, UpstreamFault};
+use crate::upstream::{self, UpstreamError, UpstreamFault, is_meant_as_url};
 
 /// Flags of `keys add`.
 #[derive(Debug, clap::Args)]
@@ -93,6 +93,7 @@ fn fingerprint(text: &str) -> Result<Fingerprint, KeyError> {
 /// The path, unless the text is a URL of the web.
 fn local_path(from: &str) -> Result<Option<std::path::PathBuf>, Error> {
     match from.split_once("://") {
+        None if is_meant_as_url(from) => Ok(None),
         None => Ok(Some(from.into())),
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("file") => {
             let place = ChannelPlace::parse(from)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::keys;
 use crate::cli::options::{KeysFolder, clock, read_text};
-use crate::cli::out;
+use crate::cli::{out, place};
 use crate::error::Error;
 use crate::keys::{KeyName, PublicKey, Use};
 use crate::shown::shown;
@@ -71,7 +71,7 @@ pub fn write(path: &Path, draft: &Draft) -> Result<(), Error> {
     if path.as_os_str() == "-" {
         return out::result(&text);
     }
-    replace_whole(path, 0o666, text.as_bytes()).map_err(|cause| Error::File {
+    replace_whole(place::file(path)?, 0o666, text.as_bytes()).map_err(|cause| Error::File {
         path: shown(path),
         operation: "write the draft",
         cause,

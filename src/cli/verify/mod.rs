@@ -13,6 +13,7 @@ use super::{out, status};
 use crate::audit::{self, Audit, Keep, PrefixAudit, PrefixRequest, Request, Sample};
 use crate::channel::SubdirName;
 use crate::error::Error;
+use crate::upstream::without_secrets;
 use crate::verify::{self, Tools, Verdict, Verified};
 use open::{Anchors, Target};
 
@@ -168,6 +169,8 @@ impl Args {
 }
 
 fn subdir(name: &str) -> Result<SubdirName, Error> {
-    SubdirName::chosen(name)
-        .ok_or_else(|| Error::Usage(format!("--subdir {name:?}: not the name of a subdir")))
+    SubdirName::chosen(name).ok_or_else(|| {
+        let name = without_secrets(name);
+        Error::Usage(format!("--subdir {name:?}: not the name of a subdir"))
+    })
 }

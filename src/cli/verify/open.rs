@@ -8,6 +8,7 @@ use crate::audit::{Anchor, Place, is_channel};
 use crate::error::Error;
 use crate::keys::{ChannelPlace, Fingerprint, KeyName, Keyring, KeysDir, Pins};
 use crate::shown::shown;
+use crate::upstream::is_meant_as_url;
 
 /// One thing to verify.
 pub enum Target {
@@ -23,7 +24,7 @@ impl Target {
     /// # Errors
     /// When it can't be opened, or keys were chosen for what is no channel: nothing would be held against them.
     pub fn open(argument: &OsStr, anchors: &Anchors<'_>) -> Result<Target, Error> {
-        if let Some(url) = argument.to_str().filter(|text| text.contains("://")) {
+        if let Some(url) = argument.to_str().filter(is_url) {
             let place = Place::open(url)?;
             return Ok(Target::Channel(anchors.for_channel(Some(url))?, place));
         }
@@ -42,6 +43,10 @@ impl Target {
         }
         Ok(Target::Files(path.to_owned()))
     }
+}
+
+fn is_url(text: &&str) -> bool {
+    text.contains("://") || is_meant_as_url(text)
 }
 
 /// Which keys which channel is held against.

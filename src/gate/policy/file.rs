@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{ChannelName, MOST_FRESH, Source, Wanted, Words, require};
 use crate::error::Error;
 use crate::shown::shown;
+use crate::upstream::without_secrets;
 
 /// What a policy file says.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +62,7 @@ impl PolicyFile {
         );
         let mut channels = Vec::new();
         for (name, channel) in document.channels {
-            let fail = |error: Error| fail(format!("channels.{name}: {error}"));
+            let fail = |error: Error| fail(format!("channels.{}: {error}", without_secrets(&name)));
             let name = ChannelName::parse(&name).map_err(fail)?;
             channels.push(channel.wanted(name, path).map_err(fail)?);
         }
