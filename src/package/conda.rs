@@ -26,17 +26,26 @@ enum Role {
     Metadata,
     Info,
     Pkg,
+    /// Some clients open it in place of one of these, or beside them.
+    Twin,
     /// Clients pass over it.
     Other,
 }
 
 impl Role {
+    /// Clients find the parts each in its own way: conda-package-streaming by the beginning of a name, whatever follows it;
+    /// rattler by its end, in whatever folder.
     fn of(name: &[u8]) -> Role {
-        let tarball = !name.contains(&b'/') && name.ends_with(b".tar.zst");
+        let slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+        let unnamed = |part: &&[u8]| matches!(*part, b"" | b"." | b"..");
+        let last = name.split(slash).rfind(|part| !unnamed(part));
+        let tarball = last.is_some_and(|last| last.ends_with(b".tar.zst"));
+        let (info, pkg) = (name.starts_with(b"info-"), name.starts_with(b"pkg-"));
         match name {
             b"metadata.json" => Role::Metadata,
-            _ if tarball && name.starts_with(b"info-") => Role::Info,
-            _ if tarball && name.starts_with(b"pkg-") => Role::Pkg,
+            _ if info && last == Some(name) && tarball => Role::Info,
+            _ if pkg && last == Some(name) && tarball => Role::Pkg,
+            _ if info || pkg || tarball => Role::Twin,
             _ => Role::Other,
         }
     }
@@ -103,6 +112,14 @@ pub(super) fn require_roles(
             .filter(|member| Role::of(&member.name) == role)
             .count()
     };
+    let mut twins = members
+        .iter()
+        .filter(|member| Role::of(&member.name) == Role::Twin);
+    if let Some(twin) = twins.next() {
+        return Err(PackageError::TwinMember {
+            member: show(&twin.name),
+        });
+    }
     match count(Role::Info) {
         1 => {}
         count => return Err(PackageError::InfoMembers { count }),
@@ -143,7 +160,7 @@ fn read_member<F: ReadAt + ?Sized>(
         require_tame(&member.name)?;
     }
     let decoded = look.everywhere() && role == Role::Pkg;
-    if !check && !decoded && matches!(role, Role::Pkg | Role::Other) {
+    if !check && !decoded && !matches!(role, Role::Metadata | Role::Info) {
         return source.skip(member.size);
     }
     let mut data = Data {
@@ -155,7 +172,7 @@ fn read_member<F: ReadAt + ?Sized>(
         Role::Metadata => read_metadata(&mut data)?,
         Role::Info => decode(&mut data, Part::Info, look)?,
         Role::Pkg => decode(&mut data, Part::Pkg, look)?,
-        Role::Other => {}
+        Role::Twin | Role::Other => {}
     }
     if data.finish()? != member.crc32 {
         return Err(PackageError::Checksum {
@@ -337,14 +354,33 @@ mod tests {
             ("pkg-a-1-0.tar.zst", Role::Pkg),
             ("pkg-.tar.zst", Role::Pkg),
             ("x/metadata.json", Role::Other),
-            ("info-a/b.tar.zst", Role::Other),
-            ("x/info-a.tar.zst", Role::Other),
-            ("info-a-1-0.tar.bz2", Role::Other),
-            ("info-a-1-0.tar.zst.asc", Role::Other),
-            ("pkg-a/b.tar.zst", Role::Other),
-            ("pkg-a-1-0.tar", Role::Other),
-            ("other.tar.zst", Role::Other),
-            ("Info-a.tar.zst", Role::Other),
+            ("info", Role::Other),
+            ("info.txt", Role::Other),
+            ("x/info-a-1-0", Role::Other),
+            ("other.zst", Role::Other),
+            ("other.tar.bz2", Role::Other),
+            ("other.tar.zst.asc", Role::Other),
+            ("tar.zst", Role::Other),
+            (".", Role::Other),
+            ("info-a-1-0", Role::Twin),
+            ("info-a-1-0/", Role::Twin),
+            ("info-a-1-0.txt", Role::Twin),
+            ("info-a-1-0.tar.bz2", Role::Twin),
+            ("info-a-1-0.tar.zst.asc", Role::Twin),
+            ("info-a-1-0.tar.zst/", Role::Twin),
+            ("info-a/b.tar.zst", Role::Twin),
+            ("info-a\\b.tar.zst", Role::Twin),
+            ("x/info-a.tar.zst", Role::Twin),
+            ("x\\info-a.tar.zst", Role::Twin),
+            ("./info-a.tar.zst", Role::Twin),
+            ("/info-a.tar.zst", Role::Twin),
+            ("x/../info-a.tar.zst", Role::Twin),
+            ("x.tar.zst/.", Role::Twin),
+            ("x.tar.zst/..", Role::Twin),
+            ("pkg-a/b.tar.zst", Role::Twin),
+            ("pkg-a-1-0.tar", Role::Twin),
+            ("other.tar.zst", Role::Twin),
+            ("Info-a.tar.zst", Role::Twin),
         ] {
             assert_eq!(Role::of(name.as_bytes()), role, "{name}");
         }

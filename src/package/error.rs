@@ -123,6 +123,14 @@ pub enum PackageError {
         /// How many there are.
         count: usize,
     },
+    /// What clients take for one of the two.
+    #[error(
+        "has a member `{member}`, which some clients open as a part of the package, beside info-….tar.zst and pkg-….tar.zst: build it anew without"
+    )]
+    TwinMember {
+        /// The member.
+        member: String,
+    },
     /// The zip member `metadata.json` is too large or not JSON.
     #[error("has a metadata.json that is not what CEP 35 asks for: {reason}")]
     Metadata {

@@ -18,19 +18,19 @@ const BOTH: [(Format, Pack); 2] = [
     (Format::Conda, |tar| conda(zstd(tar, 1))),
 ];
 
-fn spec() -> PackageSpec {
+pub fn spec() -> PackageSpec {
     PackageSpec::new("a", "1.0", "0")
 }
 
 /// A `.conda` whose info member has these bytes.
-fn conda(info: Vec<u8>) -> Vec<u8> {
+pub fn conda(info: Vec<u8>) -> Vec<u8> {
     let stem = spec().stem();
     let mut members = conda_members(&stem, &[], &[]);
     members[2] = ZipMember::stored(members[2].name.clone(), info);
     zip_of(&members)
 }
 
-fn read(bytes: &[u8], format: Format, check_archives: bool) -> Result<Package, String> {
+pub fn read(bytes: &[u8], format: Format, check_archives: bool) -> Result<Package, String> {
     let options = ReadOptions {
         check_archives,
         cancelled: &AtomicBool::new(false),

@@ -59,6 +59,7 @@ const CASES: [Case; 31] = [
         ("deflated members", "fixtures/flawed/conda-deflated-member"),
         ("zip64", "fixtures/odd/conda-zip64"),
         ("refuse what is inconsistent", "src/package/tests.rs::each_flaw_is_refused_in_words"),
+        ("refuse what is inconsistent", "tests/faults/readers.rs::a_conda_has_no_other_member_that_clients_open_as_a_part"),
         ("read what is valid", "src/package/tests.rs::another_reader_of_zip_agrees"),
     ]),
     (6, "PAX size that differs from ustar size; sparse and GNU long-name members: as `tar` does, or refuse.", &[

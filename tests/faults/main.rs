@@ -26,5 +26,6 @@ mod limits;
 mod metadata;
 mod mutants;
 mod operators;
+mod readers;
 mod run;
 mod signatures;

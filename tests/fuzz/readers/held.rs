@@ -206,16 +206,19 @@ fn read_by_others(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
         Format::TarBz2 => first_index(bzip2::read::MultiBzDecoder::new(bytes)),
         Format::Conda => {
             let archive = rawzip::ZipArchive::from_slice(bytes).ok()?;
-            let mut found = None;
+            let (mut found, mut unpacked) = (None, 0);
             for entry in archive.entries() {
                 let entry = entry.ok()?;
                 let path = entry.file_path();
                 let path: &[u8] = path.as_ref();
-                if path.starts_with(b"info-") && path.ends_with(b".tar.zst") {
+                // Some take it by its beginning, some unpack all that ends so.
+                unpacked += usize::from(path.ends_with(b".tar.zst"));
+                if path.starts_with(b"info-") {
                     assert!(found.is_none(), "others see two info members");
                     found = Some(archive.get_entry(entry.wayfinder()).ok()?.data());
                 }
             }
+            assert!(unpacked <= 2, "others unpack more than the two parts");
             first_index(zstd::Decoder::new(found?).ok()?)
         }
     }
