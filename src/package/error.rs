@@ -159,7 +159,7 @@ pub enum PackageError {
         limit: u64,
     },
     /// More members than can be held against each other.
-    #[error("has more than {limit} members, too many to check")]
+    #[error("has more than {limit} members and folders, too many to check")]
     TooManyMembers {
         /// The cap.
         limit: usize,
@@ -195,6 +195,24 @@ pub enum PackageError {
     /// The part that is to hold everything else holds `info/index.json`.
     #[error("has an info/index.json in its pkg member")]
     IndexInPkg,
+    /// `info` itself is something else than a folder.
+    #[error("has a member `info` that is {kind}, not a folder: build it anew")]
+    InfoNotAFolder {
+        /// `a symbolic link` and the like.
+        kind: &'static str,
+    },
+    /// A member beneath a link, or beneath a file.
+    #[error("has members beneath `{member}`, which is no folder: build it anew")]
+    BeneathMember {
+        /// What they lie beneath.
+        member: String,
+    },
+    /// A name of more folders than any that is real.
+    #[error("has a member that lies in more than {limit} folders")]
+    TooDeep {
+        /// The cap.
+        limit: usize,
+    },
     /// `../x` or `/x`.
     #[error("has a member that leaves the package's folder: `{member}`")]
     UnsafePath {

@@ -2,7 +2,7 @@
 //! and on what is decompressed, and the rules for names; must not know how the stream is compressed.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::io::{self, BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,8 +16,10 @@ const MIB: u64 = 1024 * 1024;
 const INDEX_CAP: u64 = 16 * MIB;
 /// The largest other member of `info/`.
 const INFO_CAP: u64 = 64 * MIB;
-/// The most members that are held against each other, at 9 to 18 bytes each.
+/// The most members and folders that are held against each other, at 9 to 18 bytes each.
 const MEMBERS_CAP: usize = 1_000_000;
+/// The most folders that a member lies in, one in the other; real ones lie in a few dozen.
+const DEPTH_CAP: usize = 1_000;
 /// How much is decoded at a time, where all of it is.
 pub(super) const DECODED_CHUNK: usize = 64 * 1024;
 /// How much is decoded at a time on the way to `index.json`: bzip2 gives back no more of its block than it is asked for.
@@ -62,7 +64,10 @@ pub(super) struct Search<'a> {
     cancelled: &'a AtomicBool,
     index_json: Option<Vec<u8>>,
     collected: Collected,
+    /// Members that are no folders.
     seen: HashSet<u64>,
+    /// What they lie beneath.
+    folders: HashSet<u64>,
     state: RandomState,
 }
 
@@ -74,6 +79,7 @@ impl<'a> Search<'a> {
             index_json: None,
             collected: Collected::default(),
             seen: HashSet::new(),
+            folders: HashSet::new(),
             state: RandomState::new(),
         }
     }
@@ -99,10 +105,14 @@ impl<'a> Search<'a> {
         let mut members = Members::new(BufReader::with_capacity(chunk, capped));
         while let Some(member) = members.next()? {
             let name = Name::of(&member.path);
+            let place = name.place();
+            if place == Place::Folder {
+                require_folder(&member)?;
+            }
             if self.check {
                 self.check_member(&member, &name)?;
             }
-            match name.place() {
+            match place {
                 Place::Index => self.take_index(part, &member, &name, &mut members)?,
                 Place::Document(kind) if part == Part::Info => {
                     member.require_size(INFO_CAP)?;
@@ -110,7 +120,7 @@ impl<'a> Search<'a> {
                 }
                 Place::Document(_) | Place::Info => member.require_size(INFO_CAP)?,
                 Place::Outside if self.index_json.is_some() && !self.check => return Ok(()),
-                Place::Root | Place::Outside => {}
+                Place::Root | Place::Folder | Place::Outside => {}
             }
         }
         match members.finish()? {
@@ -161,25 +171,70 @@ impl<'a> Search<'a> {
         if name.place() == Place::Index {
             return Ok(());
         }
+        let shown = || show(&member.path);
         if name.leaves {
-            return Err(PackageError::UnsafePath {
-                member: show(&member.path),
-            });
+            return Err(PackageError::UnsafePath { member: shown() });
         }
+        // What `x/..` is hangs on what `x` is.
+        if name.climbs {
+            return Err(PackageError::Misspelt { member: shown() });
+        }
+        let whole = self.check_folders(member, name)?;
         // A folder may be named again and again.
         if member.kind.is_dir() {
             return Ok(());
         }
-        if self.seen.len() >= MEMBERS_CAP {
-            return Err(PackageError::TooManyMembers { limit: MEMBERS_CAP });
+        if self.folders.contains(&whole) {
+            return Err(PackageError::BeneathMember { member: shown() });
         }
-        if !self.seen.insert(self.state.hash_one(&name.parts)) {
-            return Err(PackageError::DuplicateMember {
-                member: show(&member.path),
-            });
+        self.require_room()?;
+        if !self.seen.insert(whole) {
+            return Err(PackageError::DuplicateMember { member: shown() });
         }
         Ok(())
     }
+
+    /// Demands that what a member lies beneath is no member but a folder: beneath a link it would be written to where
+    /// that leads. In whatever order they stand, since tools unpack the parts of a `.conda` each in its own. Gives
+    /// what the whole name is remembered by.
+    fn check_folders(&mut self, member: &Member, name: &Name<'_>) -> Result<u64, PackageError> {
+        if name.parts.len().saturating_sub(1) > DEPTH_CAP {
+            return Err(PackageError::TooDeep { limit: DEPTH_CAP });
+        }
+        let mut hasher = self.state.build_hasher();
+        for (depth, part) in name.parts.iter().enumerate() {
+            let folder = hasher.finish();
+            if self.seen.contains(&folder) {
+                let above: Vec<_> = name.parts.iter().take(depth).copied().collect();
+                let member = show(&above.join(&b'/'));
+                return Err(PackageError::BeneathMember { member });
+            }
+            if !member.kind.is_dir() && !self.folders.contains(&folder) {
+                self.require_room()?;
+                self.folders.insert(folder);
+            }
+            part.hash(&mut hasher);
+        }
+        Ok(hasher.finish())
+    }
+
+    fn require_room(&self) -> Result<(), PackageError> {
+        match self.seen.len().saturating_add(self.folders.len()) {
+            count if count >= MEMBERS_CAP => {
+                Err(PackageError::TooManyMembers { limit: MEMBERS_CAP })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Demands of `info` itself that it is a folder: anything else would lead what lies in it elsewhere.
+fn require_folder(member: &Member) -> Result<(), PackageError> {
+    if member.kind.is_dir() {
+        return Ok(());
+    }
+    let kind = member.unfit().unwrap_or("a file");
+    Err(PackageError::InfoNotAFolder { kind })
 }
 
 impl Look for Search<'_> {
@@ -203,9 +258,11 @@ enum Place {
     /// The package's folder itself.
     Root,
     Index,
+    /// `info` itself.
+    Folder,
     /// One of the documents in `info/` that are taken.
     Document(Kind),
-    /// `info` or elsewhere in it.
+    /// Elsewhere in `info`.
     Info,
     Outside,
 }
@@ -242,6 +299,7 @@ impl<'n> Name<'n> {
     fn place(&self) -> Place {
         match self.parts.as_slice() {
             [] => Place::Root,
+            [b"info"] => Place::Folder,
             [b"info", b"index.json"] => Place::Index,
             [b"info", rest @ ..] => Kind::of(rest).map_or(Place::Info, Place::Document),
             _ => Place::Outside,
@@ -278,7 +336,7 @@ mod tests {
 
     #[test]
     fn names_resolve_as_a_file_system_would() {
-        use Place::{Document, Index, Info, Outside, Root};
+        use Place::{Document, Folder, Index, Info, Outside, Root};
         for (path, place, leaves) in [
             ("info/index.json", Index, false),
             ("./info/index.json", Index, false),
@@ -286,11 +344,12 @@ mod tests {
             ("/info/index.json", Index, true),
             ("lib/../info/index.json", Index, false),
             ("info/../../x/info/index.json", Outside, true),
-            ("info", Info, false),
+            ("info", Folder, false),
             ("./info/recipe/meta.yaml", Document(Kind::Recipe), false),
             ("info/about.json", Document(Kind::About), false),
             ("info/test/about.json", Info, false),
-            ("info/", Info, false),
+            ("info/", Folder, false),
+            ("lib/../info/.", Folder, false),
             ("info/index.json/x", Info, false),
             ("info/../lib", Outside, false),
             ("information/index.json", Outside, false),

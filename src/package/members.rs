@@ -42,7 +42,9 @@ impl Member {
     /// Why it is not a plain file, if it is not.
     pub(super) fn unfit(&self) -> Option<&'static str> {
         match self.kind {
-            _ if self.path.ends_with(b"/") => Some("a folder"),
+            EntryType::Regular | EntryType::Continuous if self.path.ends_with(b"/") => {
+                Some("a file and a folder")
+            }
             _ if self.sparse => Some("a sparse file"),
             EntryType::Regular | EntryType::Continuous => None,
             EntryType::Directory => Some("a folder"),
@@ -615,9 +617,15 @@ mod tests {
             let mut members = Members::new(bytes.as_slice());
             assert_eq!(members.next().unwrap().unwrap().unfit(), unfit, "{kind}");
         }
-        let bytes = Tar::default().member("x/", b'0', 0, b"").done();
-        let mut members = Members::new(bytes.as_slice());
-        assert_eq!(members.next().unwrap().unwrap().unfit(), Some("a folder"));
+        for (kind, unfit) in [
+            (b'0', "a file and a folder"),
+            (b'2', "a symbolic link"),
+            (b'5', "a folder"),
+        ] {
+            let bytes = Tar::default().member("x/", kind, 0, b"").done();
+            let mut members = Members::new(bytes.as_slice());
+            assert_eq!(members.next().unwrap().unwrap().unfit(), Some(unfit));
+        }
     }
 
     #[test]

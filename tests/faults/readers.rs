@@ -3,10 +3,12 @@
 //! next to it in the table, sound, is read. What is expected is said here, case by case, since no one reader is the
 //! measure of the others.
 
+use tar::EntryType;
+
 use crate::archives::{conda, read, spec};
-use crate::scene::builder::archive::{tar_of_members, zstd};
+use crate::scene::builder::archive::{TarMember, tar_of_members, zstd};
 use crate::scene::builder::zip::{ZipMember, zip_of};
-use crate::scene::builder::{Format, conda_members};
+use crate::scene::builder::{Format, conda_members, package_of};
 
 /// How a package is taken, with the words of the refusal.
 #[derive(Clone, Copy)]
@@ -64,5 +66,147 @@ fn a_conda_has_no_other_member_that_clients_open_as_a_part() {
             check,
             Read,
         );
+    }
+}
+
+/// Members before `info/index.json` and the rest of `info/`, and behind it, in both formats: how each is taken
+/// unchecked and checked.
+fn hold_members(what: &str, before: &[TarMember], behind: &[TarMember], taken: [Taken; 2]) {
+    let info = [before, &spec().info_members()].concat();
+    let payload = [&spec().payload_members(), behind].concat();
+    for format in Format::BOTH {
+        let bytes = package_of(format, &spec().stem(), &info, &payload);
+        for (check, taken) in [(false, taken[0]), (true, taken[1])] {
+            hold(what, &bytes, format, check, taken);
+        }
+    }
+}
+
+#[test]
+fn info_is_a_folder_and_nothing_else() {
+    let no_folder = |kind| Refused(kind);
+    for (kind, taken) in [
+        (EntryType::Directory, Read),
+        (
+            EntryType::Symlink,
+            no_folder("`info` that is a symbolic link"),
+        ),
+        (EntryType::Link, no_folder("`info` that is a hard link")),
+        (EntryType::Fifo, no_folder("`info` that is a FIFO")),
+        (EntryType::Regular, no_folder("`info` that is a file")),
+    ] {
+        for name in ["info", "info/", "./info", "info/.", "lib/../info"] {
+            let mut info = TarMember::of_kind(name, kind);
+            info.link = "share".to_owned();
+            let what = format!("{name} as {kind:?}");
+            let checked = match name.contains("..") && kind.is_dir() {
+                true => Refused("another spelling"),
+                false => taken,
+            };
+            hold_members(&what, std::slice::from_ref(&info), &[], [taken, checked]);
+            // Behind the stop nothing is looked at, unless all is.
+            hold_members(&what, &[], &[info], [Read, checked]);
+        }
+    }
+}
+
+#[test]
+fn no_member_lies_beneath_a_link() {
+    let file = |name: &str| TarMember::file(name, "x");
+    let beneath = [Read, Refused("which is no folder")];
+    let link = |name: &str| TarMember::symlink(name, "info");
+    let folder = |name: &str| TarMember::of_kind(name, EntryType::Directory);
+    let deep = format!("{}x", "d/".repeat(1_000));
+    for (what, before, behind, taken) in [
+        ("a link", vec![], vec![link("x")], [Read, Read]),
+        (
+            "a link to a folder",
+            vec![],
+            vec![
+                folder("lib"),
+                TarMember::symlink("lib64", "lib"),
+                file("lib/x"),
+            ],
+            [Read, Read],
+        ),
+        (
+            "a name that begins so",
+            vec![],
+            vec![link("x"), file("xy/index.json")],
+            [Read, Read],
+        ),
+        (
+            "through it",
+            vec![],
+            vec![link("x"), file("x/index.json")],
+            beneath,
+        ),
+        (
+            "through it, dotted",
+            vec![],
+            vec![link("./x"), file("x//./index.json")],
+            beneath,
+        ),
+        (
+            "through it, two deep",
+            vec![],
+            vec![link("a/x"), file("a/x/b/index.json")],
+            beneath,
+        ),
+        (
+            "a folder through it",
+            vec![],
+            vec![link("x"), folder("x/index.json")],
+            beneath,
+        ),
+        (
+            "before it",
+            vec![],
+            vec![file("x/index.json"), link("x")],
+            beneath,
+        ),
+        (
+            "through a hard link",
+            vec![],
+            vec![
+                link("x"),
+                TarMember::hard_link("y", "x"),
+                file("y/index.json"),
+            ],
+            beneath,
+        ),
+        (
+            "beneath a file",
+            vec![],
+            vec![file("x"), file("x/index.json")],
+            beneath,
+        ),
+        (
+            "from one part into the other",
+            vec![link("x")],
+            vec![file("x/index.json")],
+            beneath,
+        ),
+        (
+            "and the other way round",
+            vec![file("x/index.json")],
+            vec![link("x")],
+            beneath,
+        ),
+        (
+            "back out of it",
+            vec![],
+            vec![link("x"), file("x/../index.json")],
+            [Read, Refused("another spelling")],
+        ),
+        ("deep", vec![], vec![file(&deep)], [Read, Read]),
+        (
+            "too deep",
+            vec![],
+            vec![file(&format!("d/{deep}"))],
+            [Read, Refused("more than 1000 folders")],
+        ),
+    ] {
+        hold_members(what, &before, &behind, taken);
     }
 }
