@@ -14,6 +14,8 @@ const BLOCK: u64 = 512;
 /// Long names and PAX records of one member may take this many bytes each.
 const EXTENSION_CAP: u64 = 1024 * 1024;
 const PART: &str = "in its tar archive";
+const SPARSE: &str =
+    "an extended header says that a member is a sparse file; build it anew with whole files";
 
 /// One member, its body not yet read.
 pub(super) struct Member {
@@ -22,8 +24,6 @@ pub(super) struct Member {
     pub(super) kind: EntryType,
     /// The bytes that the archive holds for it.
     pub(super) size: u64,
-    /// The body is a map and pieces, not the file itself.
-    pub(super) sparse: bool,
 }
 
 impl Member {
@@ -45,7 +45,8 @@ impl Member {
             EntryType::Regular | EntryType::Continuous if self.path.ends_with(b"/") => {
                 Some("a file and a folder")
             }
-            _ if self.sparse => Some("a sparse file"),
+            // The body is pieces of the file.
+            EntryType::GNUSparse => Some("a sparse file"),
             EntryType::Regular | EntryType::Continuous => None,
             EntryType::Directory => Some("a folder"),
             EntryType::Symlink => Some("a symbolic link"),
@@ -79,7 +80,6 @@ struct Extensions {
 struct Pax {
     path: Option<Vec<u8>>,
     size: Option<u64>,
-    sparse: bool,
 }
 
 impl<R: BufRead> Members<R> {
@@ -199,7 +199,6 @@ impl<R: BufRead> Members<R> {
             path,
             kind,
             size: self.body,
-            sparse: pax.sparse || kind.is_gnu_sparse(),
         })
     }
 
@@ -327,7 +326,9 @@ impl Pax {
                 }
                 b"path" => put(&mut pax.path, value.to_vec())?,
                 b"size" => put(&mut pax.size, decimal(value)?)?,
-                _ if key.starts_with(b"GNU.sparse.") => pax.sparse = true,
+                // Those who know these take the name, the size and the map from here or from the body, each in its own way.
+                b"SCHILY.realsize" | b"SUN.holesdata" => return Err(flaw(SPARSE)),
+                _ if key.starts_with(b"GNU.sparse.") => return Err(flaw(SPARSE)),
                 _ => {}
             }
         }
@@ -336,7 +337,7 @@ impl Pax {
 
     /// Some readers apply a global header's name and size to every member, some to none.
     fn require_harmless(self) -> Result<(), PackageError> {
-        if self.path.is_some() || self.size.is_some() || self.sparse {
+        if self.path.is_some() || self.size.is_some() {
             return Err(flaw("a global header sets names or sizes"));
         }
         Ok(())
@@ -510,6 +511,18 @@ mod tests {
             (gnu(b'K'), none_after),
             (pax(&[("a", "b")]), none_after),
             (gnu(b'X').file("x", b""), "few tools know"),
+            (
+                pax(&[("GNU.sparse.major", "1")]).file("x", b""),
+                "a sparse file",
+            ),
+            (
+                pax(&[("SUN.holesdata", "0")]).file("x", b""),
+                "a sparse file",
+            ),
+            (
+                pax(&[("SCHILY.realsize", "0")]).file("x", b""),
+                "a sparse file",
+            ),
             (pax(&[("path", "")]).file("x", b""), name),
             (pax(&[("path", "a\0b")]).file("x", b""), name),
             (pax(&[("size", "")]).file("x", b""), number),
@@ -524,7 +537,7 @@ mod tests {
             ),
             (global("path", "a"), "a global header"),
             (global("size", "1"), "a global header"),
-            (global("GNU.sparse.size", "1"), "a global header"),
+            (global("GNU.sparse.size", "1"), "a sparse file"),
             (record(b"6 a=b"), "malformed"),
             (record(b"6 a=b "), "malformed"),
             (record(b"6 a-b\n"), "malformed"),
@@ -584,19 +597,15 @@ mod tests {
             let bytes = tar.file("info/index.json", INDEX).done();
             let mut members = Members::new(bytes.as_slice());
             let sparse = members.next().unwrap().unwrap();
-            assert_eq!((sparse.sparse, sparse.size), (true, 3));
+            assert_eq!(sparse.size, 3);
             assert_eq!(sparse.unfit(), Some("a sparse file"));
             assert_eq!(members.read_body().unwrap(), b"abc");
             let index = members.next().unwrap().unwrap();
-            assert_eq!((index.sparse, index.unfit()), (false, None));
+            assert_eq!(index.unfit(), None);
             assert_eq!(members.read_body().unwrap(), INDEX);
         }
         let error = flaw_of(Tar::default().member("s", b'S', 0, b""));
         assert!(error.contains("lacks the GNU header"), "{error}");
-        let pax = Tar::default().pax(b'x', &[("GNU.sparse.major", "1")]);
-        let bytes = pax.file("x", b"").done();
-        let mut members = Members::new(bytes.as_slice());
-        assert!(members.next().unwrap().unwrap().sparse);
     }
 
     #[test]

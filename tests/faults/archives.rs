@@ -12,8 +12,8 @@ use crate::scene::builder::zip::{ZipMember, zip_of};
 use crate::scene::builder::{Format, PackageSpec, Random, conda_members};
 
 /// A package's tar, compressed in some way, as a file of this format.
-type Pack = fn(&[u8]) -> Vec<u8>;
-const BOTH: [(Format, Pack); 2] = [
+pub type Pack = fn(&[u8]) -> Vec<u8>;
+pub const BOTH: [(Format, Pack); 2] = [
     (Format::TarBz2, |tar| bz2(tar, 1)),
     (Format::Conda, |tar| conda(zstd(tar, 1))),
 ];

@@ -66,6 +66,7 @@ const CASES: [Case; 31] = [
         ("PAX size that differs from ustar size", "src/package/tests.rs::good_packages"),
         ("PAX size that differs from ustar size", "src/package/tests.rs::each_flaw_is_refused_in_words"),
         ("sparse", "src/package/tests.rs::each_flaw_is_refused_in_words"),
+        ("sparse", "tests/faults/readers.rs::sparse_members_by_extended_headers_are_refused"),
         ("GNU long-name members", "fixtures/odd/gnu-long-name"),
         ("as `tar` does, or refuse", "tests/faults/archives.rs::every_size_in_a_tar_is_as_tar_reads_it_or_refused"),
         ("as `tar` does, or refuse", "tests/faults/archives.rs::every_other_number_in_a_tar_is_as_tar_reads_it_or_refused"),

@@ -5,8 +5,8 @@
 
 use tar::EntryType;
 
-use crate::archives::{conda, read, spec};
-use crate::scene::builder::archive::{TarMember, tar_of_members, zstd};
+use crate::archives::{BOTH, conda, read, spec};
+use crate::scene::builder::archive::{TAR_BLOCK, TarMember, tar_of_members, zstd};
 use crate::scene::builder::zip::{ZipMember, zip_of};
 use crate::scene::builder::{Format, conda_members, package_of};
 
@@ -208,5 +208,77 @@ fn no_member_lies_beneath_a_link() {
         ),
     ] {
         hold_members(what, &before, &behind, taken);
+    }
+}
+
+/// A tar with something in front of `info/index.json` and, in another, behind it.
+fn hold_tar(what: &str, some: &[u8], taken: Taken) {
+    let info = tar_of_members(&spec().info_members());
+    let whole = info.strip_suffix(&[0; 2 * TAR_BLOCK]).unwrap();
+    for (place, tar) in [
+        ("in front", [some, &info].concat()),
+        ("behind", [whole, some, &[0; 2 * TAR_BLOCK]].concat()),
+    ] {
+        for (format, pack) in BOTH {
+            for check in [false, true] {
+                hold(
+                    &format!("{what} {place}"),
+                    &pack(&tar),
+                    format,
+                    check,
+                    taken,
+                );
+            }
+        }
+    }
+}
+
+/// A member as a tar holds it, without what ends the tar.
+fn blocks(member: &TarMember) -> Vec<u8> {
+    let mut tar = Vec::new();
+    member.append_to(&mut tar);
+    tar
+}
+
+/// An extended header (POSIX.1-2024, pax) with these records, whatever fills up its last block.
+fn pax(records: &[(&str, &str)], padding: &[u8]) -> Vec<u8> {
+    let mut body = String::new();
+    for (key, value) in records {
+        body.push_str(&record(key, value));
+    }
+    let end = TAR_BLOCK + body.len();
+    let mut tar = blocks(&TarMember {
+        bytes: body.into_bytes(),
+        ..TarMember::of_kind("PaxHeaders/x", EntryType::XHeader)
+    });
+    tar[end..end + padding.len()].copy_from_slice(padding);
+    tar
+}
+
+fn record(key: &str, value: &str) -> String {
+    let rest = format!(" {key}={value}\n");
+    let digits = (rest.len() + 2).to_string().len();
+    format!("{}{rest}", rest.len() + digits)
+}
+
+#[test]
+fn sparse_members_by_extended_headers_are_refused() {
+    let file = blocks(&TarMember::file("info/y", "abc"));
+    let sparse = Refused("a sparse file");
+    for (what, records, taken) in [
+        ("nothing of it", &[("comment", "GNU.sparse.name")][..], Read),
+        ("a name", &[("GNU.sparse.name", "info/index.json")], sparse),
+        ("a size", &[("GNU.sparse.size", "3")], sparse),
+        ("a real size", &[("GNU.sparse.realsize", "3")], sparse),
+        ("a map", &[("GNU.sparse.map", "0,3")], sparse),
+        (
+            "a version",
+            &[("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0")],
+            sparse,
+        ),
+        ("star's size", &[("SCHILY.realsize", "3")], sparse),
+        ("Solaris' map", &[("SUN.holesdata", " 0 3")], sparse),
+    ] {
+        hold_tar(what, &[pax(records, b""), file.clone()].concat(), taken);
     }
 }
