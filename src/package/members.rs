@@ -1,6 +1,6 @@
 //! The members of a tar stream, one after the other, in memory that does not grow with what the archive claims.
-//! Owns headers, GNU long names, PAX records and sparse maps, and refuses what readers of tar take differently;
-//! must not know what a package is. (`tar::Entries` reads long names and PAX records of any size into memory, and
+//! Owns GNU long names, PAX records and sparse maps, and refuses what readers of tar take differently; must not know
+//! what a package is. (`tar::Entries` reads long names and PAX records of any size into memory, and
 //! passes over malformed ones.)
 
 use std::io::BufRead;
@@ -9,6 +9,7 @@ use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::PackageError;
 use super::error::show;
+use super::header::{self, flaw};
 
 const BLOCK: u64 = 512;
 /// Long names and PAX records of one member may take this many bytes each.
@@ -105,7 +106,11 @@ impl<R: BufRead> Members<R> {
                     ))
                 };
             };
-            self.enter(header.entry_size().map_err(|error| bad_header(&error))?)?;
+            self.enter(
+                header
+                    .entry_size()
+                    .map_err(|error| header::bad_number(&error))?,
+            )?;
             match header.entry_type().as_byte() {
                 b'L' => put(&mut extensions.long_name, self.long_name()?)?,
                 b'K' => {
@@ -209,23 +214,7 @@ impl<R: BufRead> Members<R> {
         if header.as_bytes().iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        let stored = header.cksum().map_err(|error| bad_header(&error))?;
-        // The checksum counts its own field (bytes 148 to 155) as spaces (POSIX.1-2024, pax, ustar).
-        let sum = header
-            .as_bytes()
-            .iter()
-            .enumerate()
-            .fold(0u32, |sum, (at, byte)| {
-                let counted = if (148..156).contains(&at) {
-                    b' '
-                } else {
-                    *byte
-                };
-                sum.saturating_add(u32::from(counted))
-            });
-        if sum != stored {
-            return Err(flaw("the checksum of a header is wrong"));
-        }
+        header::check(&header)?;
         Ok(Some(header))
     }
 
@@ -280,7 +269,25 @@ impl<R: BufRead> Members<R> {
                 limit: EXTENSION_CAP,
             });
         }
-        self.read_body()
+        let body = self.read_body()?;
+        self.require_empty_padding()?;
+        Ok(body)
+    }
+
+    /// Some readers look for records and for a name's end in what fills up the last block, too.
+    fn require_empty_padding(&mut self) -> Result<(), PackageError> {
+        while self.padding > 0 {
+            let ready = self.fill(self.padding)?;
+            if ready.iter().any(|byte| *byte != 0) {
+                return Err(flaw(
+                    "bytes stand between a header that describes the next member and that member; build it anew",
+                ));
+            }
+            let count = ready.len();
+            self.input.consume(count);
+            self.padding = self.padding.saturating_sub(count as u64);
+        }
+        Ok(())
     }
 
     fn long_name(&mut self) -> Result<Vec<u8>, PackageError> {
@@ -367,17 +374,6 @@ fn put<T>(place: &mut Option<T>, value: T) -> Result<(), PackageError> {
     match place.replace(value) {
         None => Ok(()),
         Some(_) => Err(flaw("two headers describe the same member")),
-    }
-}
-
-/// What the tar crate says holds pieces of the header, whatever they are.
-fn bad_header(error: &std::io::Error) -> PackageError {
-    flaw(show(error.to_string().as_bytes()))
-}
-
-fn flaw(reason: impl Into<String>) -> PackageError {
-    PackageError::Tar {
-        reason: reason.into(),
     }
 }
 

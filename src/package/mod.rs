@@ -8,6 +8,7 @@ mod digest;
 mod documents;
 mod error;
 mod files;
+mod header;
 mod info;
 mod members;
 mod paths;

@@ -78,7 +78,7 @@ fn hold(what: &str, tar: &[u8]) -> usize {
 }
 
 /// A tar whose header at `at` has other bytes in a field, and a checksum that fits.
-fn with_field(tar: &[u8], at: usize, field: usize, value: &[u8]) -> Vec<u8> {
+pub fn with_field(tar: &[u8], at: usize, field: usize, value: &[u8]) -> Vec<u8> {
     let mut tar = tar.to_vec();
     tar[at + field..at + field + value.len()].copy_from_slice(value);
     let header = &mut tar[at..at + TAR_BLOCK];

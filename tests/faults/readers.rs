@@ -5,7 +5,7 @@
 
 use tar::EntryType;
 
-use crate::archives::{BOTH, conda, read, spec};
+use crate::archives::{BOTH, conda, read, spec, with_field};
 use crate::scene::builder::archive::{TAR_BLOCK, TarMember, tar_of_members, zstd};
 use crate::scene::builder::zip::{ZipMember, zip_of};
 use crate::scene::builder::{Format, conda_members, package_of};
@@ -281,4 +281,138 @@ fn sparse_members_by_extended_headers_are_refused() {
     ] {
         hold_tar(what, &[pax(records, b""), file.clone()].concat(), taken);
     }
+}
+
+#[test]
+fn nothing_stands_behind_what_describes_the_next_member() {
+    let file = blocks(&TarMember::file("info/y", "abc"));
+    let named = |kind, name: &str, behind: &[u8]| {
+        let mut tar = blocks(&TarMember {
+            bytes: name.as_bytes().to_vec(),
+            ..TarMember::of_kind("././@LongLink", kind)
+        });
+        let end = TAR_BLOCK + name.len();
+        tar[end..end + behind.len()].copy_from_slice(behind);
+        tar
+    };
+    let (long, link) = (EntryType::GNULongName, EntryType::GNULongLink);
+    let comment = [("comment", "x")];
+    let global = |padding: &[u8]| {
+        let tar = pax(&comment, padding);
+        with_field(&tar, 0, 156, b"g")
+    };
+    let behind = Refused("bytes stand between");
+    let path = record("path", "info/index.json");
+    for (what, header, taken) in [
+        ("records", pax(&comment, b""), Read),
+        (
+            "records behind records",
+            pax(&comment, path.as_bytes()),
+            behind,
+        ),
+        (
+            "a byte behind records",
+            pax(&comment, &[&[0; 400][..], b"x"].concat()),
+            behind,
+        ),
+        ("records for all", global(b""), Read),
+        (
+            "records behind records for all",
+            global(path.as_bytes()),
+            behind,
+        ),
+        ("a long name", named(long, "info/y", b"\0"), Read),
+        (
+            "the end of a long name",
+            named(long, "info/index.jso", b"n"),
+            behind,
+        ),
+        (
+            "more behind a long name",
+            named(long, "info/y", b"\0x"),
+            behind,
+        ),
+        ("a long link", named(link, "x", b"\0"), Read),
+        ("more behind a long link", named(link, "x", b"y"), behind),
+    ] {
+        hold_tar(what, &[header, file.clone()].concat(), taken);
+    }
+    // Behind a file they are nobody's matter.
+    let mut padded = file;
+    padded[TAR_BLOCK + 3] = b'x';
+    hold_tar("behind a file", &padded, Read);
+}
+
+#[test]
+fn a_name_is_in_two_halves_in_ustar_headers_alone() {
+    let gnu = b"ustar  \0";
+    let half = Refused("half a name");
+    let version = Refused("a version of ustar");
+    for (what, magic, kind, prefix, taken) in [
+        ("ustar", b"ustar\x0000", b'0', &b"info"[..], Read),
+        ("no magic, no prefix", &[0; 8], b'0', b"", Read),
+        ("no magic", &[0; 8], b'0', b"info", half),
+        ("no magic, a folder", &[0; 8], b'5', b"info", half),
+        ("no magic, of an unknown kind", &[0; 8], b'Z', b"info", half),
+        ("ustar with a space", b"ustar 00", b'0', b"info", half),
+        (
+            "ustar without a version",
+            b"ustar\0\0\0",
+            b'0',
+            b"info",
+            version,
+        ),
+        (
+            "ustar without a version, no prefix",
+            b"ustar\0\0\0",
+            b'0',
+            b"",
+            version,
+        ),
+        (
+            "ustar of another version",
+            b"ustar\x0001",
+            b'0',
+            b"",
+            version,
+        ),
+        ("GNU", gnu, b'0', b"", Read),
+        ("GNU with a time", gnu, b'0', b"14613460201\0", half),
+        ("GNU with a prefix", gnu, b'0', b"info", half),
+        (
+            "GNU with a folder's time",
+            gnu,
+            b'5',
+            b"14613460201\0",
+            half,
+        ),
+        (
+            "GNU with more behind a zero",
+            gnu,
+            b'0',
+            b"\x0014613460201",
+            Read,
+        ),
+        (
+            "GNU's own type with a time",
+            gnu,
+            b'S',
+            b"14613460201\0",
+            Read,
+        ),
+    ] {
+        // Nothing of the name but what is no index.json, in whatever place.
+        let tar = blocks(&TarMember::of_kind("y", EntryType::new(kind)));
+        let tar = with_field(&with_field(&tar, 0, 257, magic), 0, 345, prefix);
+        hold_tar(what, &tar, taken);
+    }
+    let index = TarMember::file("index.json", "{}");
+    let split = |magic| with_field(&with_field(&blocks(&index), 0, 257, magic), 0, 345, b"info");
+    hold_tar(
+        "index.json in halves",
+        &split(b"ustar\x0000"),
+        Refused("two members"),
+    );
+    hold_tar("index.json in Python's halves", &split(gnu), half);
+    hold_tar("and without a magic", &split(&[0; 8]), half);
 }
