@@ -106,11 +106,7 @@ impl<R: BufRead> Members<R> {
                     ))
                 };
             };
-            self.enter(
-                header
-                    .entry_size()
-                    .map_err(|error| header::bad_number(&error))?,
-            )?;
+            self.enter(header::size(&header)?)?;
             match header.entry_type().as_byte() {
                 b'L' => put(&mut extensions.long_name, self.long_name()?)?,
                 b'K' => {

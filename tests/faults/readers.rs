@@ -416,3 +416,70 @@ fn a_name_is_in_two_halves_in_ustar_headers_alone() {
     hold_tar("index.json in Python's halves", &split(gnu), half);
     hold_tar("and without a magic", &split(&[0; 8]), half);
 }
+
+#[test]
+fn sizes_are_numbers_that_all_readers_take_alike() {
+    let unlike = Refused("is no number that all readers take alike");
+    let tar = blocks(&TarMember::file("info/y", vec![b'y'; 0o1000]));
+    for (field, taken) in [
+        (b"00000001000\0", Read),
+        (b"000000001000", Read),
+        (b"00000001000 ", Read),
+        (b"       1000\0", Read),
+        (b"1000\0\0\0\0\0\0\0\0", Read),
+        (b"\x80\0\0\0\0\0\0\0\0\0\x02\0", Read),
+        (b"+0000001000\0", unlike),
+        (b"-0000001000\0", unlike),
+        (b"0o000001000\0", unlike),
+        (b"000000_1000\0", unlike),
+        (b"\t0000001000\0", unlike),
+        (b"\r\x0b000001000\0", unlike),
+        (b"0000001000\n\0", unlike),
+        (b"0000001000\x007", unlike),
+        (b"0000 001000\0", unlike),
+        (b"\x0000000001000", unlike),
+        (b"0000000100x\0", unlike),
+        (b"\x81\0\0\0\0\0\0\0\0\0\x02\0", unlike),
+        (b"\x80\x01\0\0\0\0\0\0\0\0\x02\0", unlike),
+        (b"\x80\0\0\0\xff\0\0\0\0\0\x02\0", unlike),
+        (b"            ", unlike),
+    ] {
+        hold_tar(
+            &format!("{field:?}"),
+            &with_field(&tar, 0, 124, field),
+            taken,
+        );
+    }
+    let empty = with_field(&blocks(&TarMember::file("info/y", "")), 0, 124, &[0; 12]);
+    hold_tar("nothing at all", &empty, Read);
+}
+
+#[test]
+fn the_checksum_of_a_header_is_a_number_that_all_readers_take_alike() {
+    let tar = blocks(&TarMember::file("info/y", ""));
+    let sum: u32 = (0..TAR_BLOCK)
+        .map(|at| {
+            if (148..156).contains(&at) {
+                32
+            } else {
+                u32::from(tar[at])
+            }
+        })
+        .sum();
+    let wrong = Refused("the checksum of a header is wrong");
+    for (field, taken) in [
+        (format!("{sum:06o}\0 "), Read),
+        (format!("{sum:07o}\0"), Read),
+        (format!("{sum:08o}"), Read),
+        (format!("{sum:>7o} "), Read),
+        (format!("+{sum:06o}\0"), wrong),
+        (format!("\t{sum:06o}\0"), wrong),
+        (format!("{sum:06o}\n\0"), wrong),
+        (format!("{sum:06o}\07"), wrong),
+        (format!("{:06o}\0 ", sum + 1), wrong),
+    ] {
+        let mut tar = tar.clone();
+        tar[148..156].copy_from_slice(field.as_bytes());
+        hold_tar(&format!("{field:?}"), &tar, taken);
+    }
+}
