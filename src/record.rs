@@ -76,6 +76,10 @@ pub struct Additions {
 pub struct Claims {
     /// `name-version-build`.
     pub stem: String,
+    /// `version`.
+    pub version: String,
+    /// `build`.
+    pub build: String,
     /// `subdir`, where index.json has one.
     pub subdir: Option<String>,
     /// `timestamp`, the builder's time, in Unix milliseconds.
@@ -290,6 +294,8 @@ impl Claims {
         };
         Ok(Claims {
             stem: format!("{name}-{version}-{build}"),
+            version: version.to_owned(),
+            build: build.to_owned(),
             subdir,
             timestamp: fields.get("timestamp").and_then(|it| match it {
                 Json::Number(text) => builders_time(text),
@@ -304,6 +310,13 @@ impl Claims {
             let (says, printable) = (&self.stem, stem.escape_debug());
             return Some(format!(
                 "its metadata says {says}, its file name says {printable}"
+            ));
+        }
+        // Of a file name the last two parts are version and build, so that neither has a `-` in it.
+        let (version, build) = (&self.version, &self.build);
+        if version.contains('-') || build.contains('-') {
+            return Some(format!(
+                "its metadata says version {version} and build {build}, which are the last two parts of a file name, and so have no `-` in them"
             ));
         }
         let says = self.subdir.as_ref().filter(|says| *says != subdir)?;
@@ -521,6 +534,16 @@ mod tests {
         let (_, claims) = record(INDEX).unwrap();
         assert_eq!(claims.mismatch("a-1-0", "noarch"), None);
         assert!(claims.mismatch("a-1-1", "noarch").is_some());
+        for (name, version, build) in [("a", "b-1", "0"), ("a", "1", "0-0"), ("a-b", "-", "0")] {
+            let index = format!(r#"{{"name":"{name}","version":"{version}","build":"{build}"}}"#);
+            let (_, claims) = record(&index).unwrap();
+            let stem = format!("{name}-{version}-{build}");
+            let why = claims.mismatch(&stem, "noarch").unwrap();
+            let says = format!("version {version} and build {build}, which are the last two parts");
+            assert!(why.contains(&says), "{why}");
+        }
+        let (_, dashed) = record(r#"{"name":"a-b-c","version":"1","build":"0"}"#).unwrap();
+        assert_eq!(dashed.mismatch("a-b-c-1-0", "noarch"), None);
         assert!(claims.mismatch("a-1-0", "linux-64").is_some());
         let (_, legacy) = record(r#"{"name":"a","version":"1","build":"0"}"#).unwrap();
         assert_eq!(legacy.mismatch("a-1-0", "linux-64"), None);

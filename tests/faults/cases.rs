@@ -139,6 +139,7 @@ const CASES: [Case; 31] = [
         ("does not match the filename", "fixtures/flawed/name-mismatch"),
         ("does not match the filename", "fixtures/flawed/version-mismatch"),
         ("does not match the filename", "fixtures/flawed/build-mismatch"),
+        ("does not match the filename", "tests/faults/metadata.rs::a_dash_in_a_version_or_build_is_a_mismatch"),
         ("a `subdir` that is there", "fixtures/flawed/subdir-mismatch"),
         ("refuse", "tests/faults/metadata.rs::a_mismatch_of_every_kind_is_refused_and_listed_on_demand"),
         ("`--allow-mismatch` lists it", "tests/index/folder.rs::metadata_that_contradicts_its_place_is_listed_on_demand"),

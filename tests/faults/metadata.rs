@@ -127,3 +127,26 @@ fn names_that_no_record_may_have_are_refused_whatever_is_allowed() {
         assert!(!why.chars().any(char::is_control), "{key} {value}: {why:?}");
     }
 }
+
+#[test]
+fn a_dash_in_a_version_or_build_is_a_mismatch() {
+    let scene = Scene::new();
+    for (name, version, build, agrees) in [
+        ("openssl", "3.0", "0", true),
+        ("openssl-fips", "9.8", "0", true),
+        ("openssl", "fips-9.9", "0", false),
+        ("openssl", "9-9", "0", false),
+        ("openssl", "9", "1-0", false),
+    ] {
+        let path = scene.put(&PackageSpec::new(name, version, build), Format::Conda);
+        let run = scene.index(&[]).exits(if agrees { 0 } else { 3 });
+        assert_eq!(scene.is_listed(&path), agrees, "{path}");
+        if !agrees {
+            let why = &run.refusals()[&path];
+            assert!(why.contains("--allow-mismatch"), "{why}");
+            scene.index(&["--allow-mismatch"]).exits(0);
+            assert!(scene.is_listed(&path), "{path}");
+            scene.remove(&format!("channel/{path}"));
+        }
+    }
+}
