@@ -13,7 +13,7 @@ use crate::sidecar;
 use crate::storage::{Item, Kind, Storage, StorageError, is_own_temporary};
 
 /// The longest file name that common file systems take, in bytes.
-const MAX_FILE_NAME: usize = 255;
+pub(crate) const MAX_FILE_NAME: usize = 255;
 
 /// The name of a subdir: `noarch`, `{os}-{arch}`, or whatever the operator named with `--subdir`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,7 +12,7 @@ use super::places::Places;
 use super::shelf::Shelf;
 use crate::attestation::{self, Attestations, SUFFIX, SidecarName, sidecar_name};
 use crate::cache::{Attested, Facts};
-use crate::channel::PackageFile;
+use crate::channel::{MAX_FILE_NAME, PackageFile};
 use crate::json::Json;
 use crate::record::{ATTESTATIONS, hex, is_sha256};
 use crate::repodata::{IndexFile, Rank};
@@ -32,6 +32,8 @@ impl Examiner<'_> {
             return Ok(None);
         }
         let path = file.subdir.path_of(&name);
+        // Also of one that an earlier run took in and could not publish.
+        demand_room(&file.name, &path)?;
         let published = published(shelf, file, facts);
         if let (Some(known), Ok(Some(stat))) = (remembered, self.places.source.stat(&path))
             && !self.config.rehash
@@ -89,6 +91,20 @@ impl Examiner<'_> {
         }
         Ok(attestation::check(&bytes, &file.name, &facts.sha256).ok())
     }
+}
+
+/// Whether the immutable name of a package's list is one that a file can have.
+fn demand_room(package: &str, list: &str) -> Result<(), String> {
+    // A dot and a SHA-256 in hex.
+    let behind = SUFFIX.len().saturating_add(65);
+    let length = package.len().saturating_add(behind);
+    if length <= MAX_FILE_NAME {
+        return Ok(());
+    }
+    let most = MAX_FILE_NAME.saturating_sub(behind);
+    Err(format!(
+        "{list}: its immutable name, with its SHA-256 behind it, would have {length} bytes, and a file's name has at most {MAX_FILE_NAME}; give the package a name of at most {most} bytes, with a list that says so, or remove this one"
+    ))
 }
 
 /// The hashes in the names of the immutable twins that stand beside a package's list.

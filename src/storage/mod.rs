@@ -398,6 +398,10 @@ pub fn remedy(cause: &io::Error) -> &'static str {
         _ => match cause.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::MFILE | Errno::NFILE) => "; raise the limit on open files (ulimit -n)",
             Some(Errno::IO) => "; look whether the disk is sound",
+            Some(Errno::NAMETOOLONG) => "; give it a shorter name",
+            Some(Errno::LOOP) => {
+                "; symbolic links lead round in a ring: remove them, or put the file itself there"
+            }
             _ => "",
         },
     }
@@ -433,7 +437,9 @@ mod tests {
             Errno::FBIG,
             Errno::INTR,
             Errno::IO,
+            Errno::LOOP,
             Errno::MFILE,
+            Errno::NAMETOOLONG,
             Errno::NOENT,
             Errno::NOSPC,
             Errno::ROFS,

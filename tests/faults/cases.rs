@@ -196,6 +196,7 @@ const CASES: [Case; 31] = [
         ("names of 250 bytes", "tests/faults/folder.rs::the_longest_names_work_and_longer_ones_are_refused_by_name"),
         ("non-UTF-8 names", "tests/index/folder.rs::names_that_no_index_can_hold_are_refused"),
         ("refuses by name", "tests/faults/bombs.rs::a_report_of_many_refusals_is_no_bomb_either"),
+        ("refuses by name", "tests/index/attestations.rs::a_list_whose_immutable_name_is_too_long_refuses_its_package_alone"),
     ]),
     (20, "The cases in `legacy/`: a folder's name says what must come out.", &[
         ("says what must come out", "tests/legacy.rs::the_folders_name_says_what_comes_out"),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sha2::Digest as _;
 
 use crate::scene::Scene;
+use crate::scene::builder::{Format, PackageSpec};
 
 fn hex(bytes: &[u8]) -> String {
     sha2::Sha256::digest(bytes)
@@ -38,6 +39,14 @@ impl Attested {
     fn new() -> Self {
         let scene = Scene::of_three();
         let package = scene.package("a");
+        Self { scene, package }
+    }
+
+    /// Beside another package, whose file name has so many bytes.
+    fn long(length: usize) -> Self {
+        let scene = Scene::of_three();
+        let name = "n".repeat(length - "-1.0-0.conda".len());
+        let package = scene.put(&PackageSpec::new(&name, "1.0", "0"), Format::Conda);
         Self { scene, package }
     }
 
@@ -148,6 +157,30 @@ fn a_list_that_does_not_hold_refuses_its_package() {
         .index(&[])
         .exits(3)
         .refuses(&it.package, "its attestations do not hold");
+}
+
+#[test]
+fn a_list_whose_immutable_name_is_too_long_refuses_its_package_alone() {
+    let fits = Attested::long(185);
+    let digest = fits.lay(&[1]);
+    fits.scene.index(&[]).exits(0);
+    assert!(fits.scene.exists(&fits.twin(&digest)));
+    let it = Attested::long(186);
+    it.lay(&[1]);
+    for _ in 0..2 {
+        let run = it.scene.index(&[]).exits(3).counts("listed", 3);
+        run.refuses(&it.package, "would have 256 bytes");
+    }
+    it.scene.index(&["--dry-run"]).exits(3);
+    it.scene.remove(&it.path());
+    it.scene.index(&[]).exits(0).counts("listed", 4);
+    // What is published does not shrink silently.
+    it.lay(&[1]);
+    it.scene.index(&[]).exits(1);
+    it.scene
+        .index(&["--drop-refused"])
+        .exits(3)
+        .counts("listed", 3);
 }
 
 #[test]
