@@ -170,9 +170,6 @@ pub enum Error {
     /// The feed could not be printed.
     #[error("can't make rss.xml: {0}")]
     Feed(io::Error),
-    /// A record's text is not JSON.
-    #[error("an index that was made can't be printed: {0}; remove the cache and run again")]
-    Print(JsonError),
     /// A record in the cache is broken.
     #[error("{path}: the record can't be made: {cause}; remove the cache and run again")]
     Record {

@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 /// How deep arrays and objects may stand in one another. Real metadata stays below ten.
 const MAX_DEPTH: usize = 64;
 
+/// How deep they may stand in an index: around what is of one package, an index has a few levels of its own.
+const MAX_DEPTH_OF_INDEX: usize = 72;
+
 /// Python refuses to read an integer of more digits (`sys.set_int_max_str_digits`), and with it the
 /// whole document.
 const MAX_INTEGER_DIGITS: usize = 4_300;
@@ -87,7 +90,7 @@ pub fn parse(bytes: &[u8]) -> Result<Json, JsonError> {
     if text.starts_with('\u{feff}') {
         return Err(JsonError::ByteOrderMark);
     }
-    value(serde_json::from_str::<&RawValue>(text)?, 0)
+    value(serde_json::from_str::<&RawValue>(text)?, MAX_DEPTH)
 }
 
 /// Reads one document that somebody may have made to fill the memory: metadata of one package.
@@ -115,6 +118,14 @@ pub fn parse_within(bytes: &[u8], memory: u64) -> Result<Json, JsonError> {
     parse(bytes)
 }
 
+/// As [`parse_within`], of an index: whatever [`parse`] reads of one package may stand in it. `None` where it can't be
+/// read.
+pub fn parse_index(bytes: &[u8], memory: u64) -> Option<Json> {
+    let text = std::str::from_utf8(bytes).ok();
+    let text = text.filter(|_| weight(bytes) <= memory)?;
+    value(serde_json::from_str(text).ok()?, MAX_DEPTH_OF_INDEX).ok()
+}
+
 /// How many bytes of memory a document's values take, about, its text aside.
 pub fn weight(bytes: &[u8]) -> u64 {
     let weight = |byte: &u8| match byte {
@@ -127,11 +138,9 @@ pub fn weight(bytes: &[u8]) -> u64 {
 }
 
 /// Each level is cut into the texts of its members first: serde_json would turn a big integer into a
-/// float, while a text keeps it.
-fn value(raw: &RawValue, depth: usize) -> Result<Json, JsonError> {
-    if depth > MAX_DEPTH {
-        return Err(JsonError::TooDeep);
-    }
+/// float, while a text keeps it. `deeper` is how many levels there may be below this one.
+fn value(raw: &RawValue, deeper: usize) -> Result<Json, JsonError> {
+    let below = |raw: &RawValue| value(raw, deeper.checked_sub(1).ok_or(JsonError::TooDeep)?);
     let text = raw.get();
     Ok(match text.as_bytes().first() {
         Some(b'{') => {
@@ -142,18 +151,13 @@ fn value(raw: &RawValue, depth: usize) -> Result<Json, JsonError> {
                     let key = key.escape_debug();
                     return Err(JsonError::Syntax(format!("duplicate key \"{key}\"")));
                 }
-                object.insert(key, value(raw, depth.saturating_add(1))?);
+                object.insert(key, below(raw)?);
             }
             Json::Object(object)
         }
         Some(b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(text)?;
-            let items = items.into_iter();
-            Json::Array(
-                items
-                    .map(|raw| value(raw, depth.saturating_add(1)))
-                    .collect::<Result<_, _>>()?,
-            )
+            Json::Array(items.into_iter().map(below).collect::<Result<_, _>>()?)
         }
         Some(b'"') => Json::String(serde_json::from_str(text)?),
         Some(b't') => Json::Bool(true),
@@ -293,6 +297,47 @@ impl Json {
             }
         }
     }
+}
+
+/// A document's text as [`Json::pretty`] prints it, with its values and the order of its keys as they stand there: it is
+/// not read, so that whatever could be written can be printed.
+pub fn indented(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len().saturating_mul(2));
+    let (mut depth, mut opened) = (0_usize, false);
+    let (mut in_text, mut escaped) = (false, false);
+    let new_line = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.extend(std::iter::repeat_n(b' ', depth.saturating_mul(2)));
+    };
+    for byte in text.bytes() {
+        if in_text {
+            out.push(byte);
+            (in_text, escaped) = (escaped || byte != b'"', !escaped && byte == b'\\');
+            continue;
+        }
+        if byte.is_ascii_whitespace() {
+            continue;
+        }
+        let closes = matches!(byte, b']' | b'}');
+        if closes {
+            depth = depth.saturating_sub(1);
+        }
+        // An empty container stays on its line.
+        if opened != closes {
+            new_line(&mut out, depth);
+        }
+        out.push(byte);
+        opened = matches!(byte, b'[' | b'{');
+        in_text = byte == b'"';
+        match byte {
+            b'[' | b'{' => depth = depth.saturating_add(1),
+            b',' => new_line(&mut out, depth),
+            b':' => out.push(b' '),
+            _ => {}
+        }
+    }
+    out.push(b'\n');
+    out
 }
 
 /// Items between brackets; an empty container stays on its line, as Python prints it.
@@ -438,6 +483,47 @@ mod tests {
             value.pretty(),
             "{\n  \"a\": {},\n  \"b\": [\n    1,\n    {\n      \"c\": []\n    }\n  ]\n}\n"
         );
+    }
+
+    #[test]
+    fn a_text_is_indented_as_its_values_would_be() {
+        for text in [
+            r#"{"a":{},"b":[1,{"c":[]}],"d":[[],[[]],{"e":{}}]}"#,
+            r#"{"":"","\"":"\\","\\\"[":"a\\\\\"{b: [c,] }\\","z":[-1.5e+20,null,true,"\u00fc"]}"#,
+            "[]",
+            "{}",
+            "7",
+            r#""a b""#,
+        ] {
+            let value = parse(text.as_bytes()).unwrap();
+            assert_eq!(value.compact(), text);
+            let pretty = value.pretty();
+            assert_eq!(indented(text), pretty.as_bytes());
+            assert_eq!(indented(&pretty), pretty.as_bytes());
+        }
+        let deep = "[".repeat(1_000) + &"]".repeat(1_000);
+        let lines = indented(&deep).iter().filter(|b| **b == b'\n').count();
+        assert_eq!(lines, 1_999);
+    }
+
+    #[test]
+    fn an_index_may_be_as_deep_as_a_package_and_some_levels_of_its_own() {
+        let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        for (levels, of_package, of_index) in [
+            (65, true, true),
+            (66, false, true),
+            (73, false, true),
+            (74, false, false),
+        ] {
+            let text = deep(levels);
+            assert_eq!(parse(text.as_bytes()).is_ok(), of_package, "{levels}");
+            assert_eq!(
+                parse_index(text.as_bytes(), 1 << 20).is_some(),
+                of_index,
+                "{levels}"
+            );
+        }
+        assert!(parse_index(deep(10).as_bytes(), 10).is_none());
     }
 
     #[test]

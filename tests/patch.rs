@@ -239,7 +239,7 @@ fn what_is_no_source_is_refused() {
 /// What a script gives for `noarch`, or what it fails with.
 fn run(script: &Path, repodata: &[u8]) -> Result<Instructions, String> {
     let source = Source::open(script).map_err(|error| error.to_string())?;
-    match source.instructions("noarch", &|| Ok(repodata.to_vec()), &AtomicBool::new(false)) {
+    match source.instructions("noarch", &|| repodata.to_vec(), &AtomicBool::new(false)) {
         Ok(instructions) => Ok(instructions.unwrap()),
         Err(error) => Err(error.to_string()),
     }

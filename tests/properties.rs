@@ -85,8 +85,8 @@ fn files(here: &Document<'_>, noarch: &Document<'_>, formats: &Formats) -> Vec<V
     let state = page::state(&contents);
     let mut files = vec![page::channel_page(&contents, &state, formats)];
     for (document, content) in all.iter().zip(&contents) {
-        files.push(document.render(formats).unwrap());
-        files.push(run_exports::render(document, &[], formats).unwrap());
+        files.push(document.render(formats));
+        files.push(run_exports::render(document, &[], formats));
         files.push(page::subdir_page(content, &state, formats));
         let mut digests = BTreeMap::new();
         for (name, group) in shards::by_name(document) {
@@ -102,7 +102,7 @@ fn files(here: &Document<'_>, noarch: &Document<'_>, formats: &Formats) -> Vec<V
             listed,
             ..document.clone()
         };
-        files.push(document.render(formats).unwrap());
+        files.push(document.render(formats));
     }
     let data = gather(&all);
     files.push(data.render(formats));

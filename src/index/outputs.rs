@@ -113,8 +113,8 @@ impl Outputs<'_> {
                 Reach::Page(_) => continue,
             };
             jobs.push(Box::new(move || self.shards(shelf, patched, names)));
-            jobs.push(Box::new(|| self.repodata(patched)));
-            jobs.push(Box::new(|| self.run_exports(patched)));
+            jobs.push(Box::new(|| Ok(self.repodata(patched))));
+            jobs.push(Box::new(|| Ok(self.run_exports(patched))));
         }
         jobs.push(Box::new(|| self.summaries(&all)));
         self.add_pages(&pages, &state, &mut jobs);
@@ -212,12 +212,12 @@ impl Outputs<'_> {
         all
     }
 
-    fn repodata(&self, patched: &Patched<'_>) -> Result<Made, Error> {
+    fn repodata(&self, patched: &Patched<'_>) -> Made {
         let formats = &self.config.formats;
         let document = &patched.document;
         // Without noarch/repodata.json clients take the folder for no channel.
         let monolithic = formats.monolithic || *document.subdir == SubdirName::noarch();
-        let text = monolithic.then(|| document.render(formats)).transpose()?;
+        let text = monolithic.then(|| document.render(formats));
         // Nothing else tells what was published before patches.
         let unpatched = patched.unpatched.clone();
         let mut files = Vec::from(with_twins(
@@ -234,22 +234,21 @@ impl Outputs<'_> {
             unpatched,
             formats,
         ));
-        Ok(Made {
+        Made {
             files,
             warnings: document.warnings(formats),
             ..Made::default()
-        })
+        }
     }
 
-    fn run_exports(&self, patched: &Patched<'_>) -> Result<Made, Error> {
+    fn run_exports(&self, patched: &Patched<'_>) -> Made {
         let formats = &self.config.formats;
         let subdir = patched.document.subdir;
         let text = formats
             .run_exports
-            .then(|| run_exports::render(&patched.document, &patched.taken, formats))
-            .transpose()?;
+            .then(|| run_exports::render(&patched.document, &patched.taken, formats));
         let files = with_twins(Rank::Kin, subdir, run_exports::RUN_EXPORTS, text, formats);
-        Ok(Made::of(files))
+        Made::of(files)
     }
 
     /// What pages show, as far as there are any.
@@ -360,7 +359,7 @@ impl Outputs<'_> {
                 Rank::Kin,
                 document.subdir,
                 CURRENT_REPODATA,
-                Some(document.render(formats)?),
+                Some(document.render(formats)),
                 formats,
             ));
         }

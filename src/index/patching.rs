@@ -175,7 +175,7 @@ fn apply<'a>(
     instructions: &Instructions,
     reports: &mut Vec<PatchReport>,
 ) -> Result<Patched<'a>, Error> {
-    let unpatched = document.render(&config.formats)?;
+    let unpatched = document.render(&config.formats);
     let applied = instructions.apply(&mut document);
     reports.push(applied.report);
     Ok(Patched {

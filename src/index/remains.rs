@@ -92,7 +92,7 @@ impl Remains {
             },
         };
         let about = file(CHANNELDATA)?.file().and_then(|bytes| {
-            let Json::Object(mut top) = json::parse_within(&bytes, MAX_MEMORY).ok()? else {
+            let Json::Object(mut top) = json::parse_index(&bytes, MAX_MEMORY)? else {
                 return None;
             };
             match top.remove("packages") {

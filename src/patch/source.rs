@@ -89,17 +89,17 @@ impl Source {
     /// `repodata.json` before patches: it is asked for by scripts alone, and these run once for each call.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] once `cancelled` is set; when a script fails, or returns what [`Instructions::parse`] refuses; and what `repodata` says.
+    /// [`Error::Interrupted`] once `cancelled` is set; when a script fails, or returns what [`Instructions::parse`] refuses.
     pub fn instructions(
         &self,
         subdir: &str,
-        repodata: &dyn Fn() -> Result<Vec<u8>, Error>,
+        repodata: &dyn Fn() -> Vec<u8>,
         cancelled: &AtomicBool,
     ) -> Result<Option<Instructions>, Error> {
         match &self.0 {
             Kind::Read(instructions) => Ok(instructions.get(subdir).cloned()),
             Kind::Script(path) => {
-                let text = script::run(path, subdir, &repodata()?, cancelled)?;
+                let text = script::run(path, subdir, &repodata(), cancelled)?;
                 let name = format!("{}: {subdir}", shown(path));
                 Instructions::parse(&name, &text).map(Some)
             }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use super::{Document, Formats, Listed};
-use crate::error::Error;
 use crate::json::{self, Json, Object};
 use crate::package::Format;
 
@@ -16,14 +15,7 @@ const MAX_MEMORY: u64 = 2 << 30;
 
 /// The file's text, with an entry for every package: those of the index, and those that patches took away
 /// (`taken`), since CEP 12 wants all of the index before patches.
-///
-/// # Errors
-/// Never for the compact form; for the other when the details of a package are no JSON.
-pub fn render(
-    document: &Document<'_>,
-    taken: &[Listed],
-    formats: &Formats,
-) -> Result<Vec<u8>, Error> {
+pub fn render(document: &Document<'_>, taken: &[Listed], formats: &Formats) -> Vec<u8> {
     let info = Object::from([
         (
             "subdir".to_owned(),
@@ -42,11 +34,10 @@ pub fn render(
         out.push('}');
     }
     out.push('}');
-    if formats.compact {
-        return Ok(out.into_bytes());
+    match formats.compact {
+        true => out.into_bytes(),
+        false => json::indented(&out),
     }
-    let parsed = json::parse(out.as_bytes()).map_err(Error::Print)?;
-    Ok(parsed.pretty().into_bytes())
 }
 
 /// Of two with one name the later counts.
@@ -69,7 +60,7 @@ fn write_entries<'d>(out: &mut String, all: impl Iterator<Item = &'d Listed>, fo
 /// Reads one by any tool: run exports by file name. Entries of another form are passed over; `None` where the
 /// whole is none.
 pub fn read(bytes: &[u8]) -> Option<BTreeMap<String, Object>> {
-    let Json::Object(mut top) = json::parse_within(bytes, MAX_MEMORY).ok()? else {
+    let Json::Object(mut top) = json::parse_index(bytes, MAX_MEMORY)? else {
         return None;
     };
     let mut found = BTreeMap::new();
@@ -142,7 +133,7 @@ mod tests {
                 next: true,
                 ..Formats::default()
             };
-            let bytes = render(&document(&subdir), &taken, &formats).unwrap();
+            let bytes = render(&document(&subdir), &taken, &formats);
             assert_eq!(bytes.contains(&b'\n'), !compact);
             assert_eq!(
                 json::parse(&bytes).unwrap().compact(),

@@ -135,6 +135,37 @@ fn no_compact_indents_and_says_the_same() {
 }
 
 #[test]
+fn the_deepest_metadata_that_is_taken_in_is_printed_in_every_form() {
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    let scene = Scene::of_three();
+    let deep = PackageSpec::new("deep", "1.0", "0").extra("x", nested(63));
+    let deep = deep.run_exports(json!({"weak": nested(63)}));
+    scene.put(&deep, Format::Conda);
+    let name = "deep-1.0-0.conda";
+    scene.index(&["--channeldata"]).exits(0);
+    let compact = ["repodata.json", "run_exports.json"].map(|file| {
+        let path = format!("channel/linux-64/{file}");
+        (path.clone(), scene.json(&path))
+    });
+    scene.index(&["--no-compact", "--channeldata"]).exits(0);
+    for (path, compact) in compact {
+        assert!(scene.text(&path).starts_with("{\n  \"info\""), "{path}");
+        assert_eq!(scene.json(&path), compact);
+        assert!(compact["packages.conda"][name].is_object());
+    }
+    scene.run(&["verify", "channel"]).exits(0);
+    // What is left of a package whose file is gone, once nothing is remembered of it.
+    scene.remove(&format!("channel/linux-64/{name}"));
+    scene.remove("cache");
+    let run_exports = scene.read("channel/linux-64/run_exports.json");
+    let data = scene.read("channel/channeldata.json");
+    let flags = ["--no-compact", "--channeldata", "--update-only"];
+    scene.index(&flags).exits(0);
+    assert_eq!(scene.read("channel/linux-64/run_exports.json"), run_exports);
+    assert_eq!(scene.read("channel/channeldata.json"), data);
+}
+
+#[test]
 fn with_an_output_the_packages_folder_is_only_read() {
     let scene = Scene::of_three();
     let a = scene.package("a");

@@ -153,7 +153,7 @@ fn rendered(document: &Document<'_>) {
     {
         return;
     }
-    let text = document.render(&Formats::default()).unwrap();
+    let text = document.render(&Formats::default());
     let published = Published::parse("repodata.json", &text).unwrap();
     for one in &document.listed {
         assert!(published.records.contains_key(&one.name), "{}", one.name);

@@ -211,7 +211,7 @@ fn exports(bytes: &[u8]) {
     });
     let document = document(&subdir, listed.collect());
     let formats = Formats::default();
-    let made = run_exports::render(&document, &[], &formats).unwrap();
+    let made = run_exports::render(&document, &[], &formats);
     let made = run_exports::read(&made).expect("a file of ours");
     let packages = read
         .into_iter()
