@@ -25,6 +25,8 @@ pub enum What {
     Package,
     /// A package's signature.
     Signature,
+    /// The list of attestations that a record names.
+    Attestations,
     /// A file that no index names.
     Listing,
     /// A package that is installed.
@@ -44,6 +46,7 @@ impl What {
             What::Record => "record",
             What::Package => "package",
             What::Signature => "signature",
+            What::Attestations => "attestations",
             What::Listing => "listing",
             What::Installed => "installed",
         }

@@ -10,9 +10,10 @@ use super::said::Noted;
 use super::sample::Sample;
 use super::trust::Trust;
 use super::{Context, What};
+use crate::attestation;
 use crate::error::Error;
 use crate::package::Digests;
-use crate::record::hex;
+use crate::record::{hex, is_sha256};
 use crate::sidecar;
 use crate::signature::{MAX_SIG_BYTES, Signature};
 use crate::upstream::{UpstreamError, UpstreamFault};
@@ -30,6 +31,8 @@ pub(super) struct Expected {
     pub md5: Option<[u8; 16]>,
     /// Bytes.
     pub size: Option<u64>,
+    /// What its record says that the SHA-256 of its list of attestations is.
+    pub attestations: Option<String>,
     /// The signature in its record, already checked.
     pub noted: Option<Checked>,
 }
@@ -132,6 +135,33 @@ impl Judge<'_> {
         }
         let verdict = self.signed(expected);
         findings.add(What::Signature, &expected.path, verdict);
+        if let Some(hash) = &expected.attestations {
+            let verdict = self.attested(&expected.path, hash);
+            findings.add(What::Attestations, &expected.path, verdict);
+        }
+    }
+
+    /// The list of attestations that a record names, under the immutable name that its hash gives it (CEP 50). What stands
+    /// in it is for clients to check.
+    fn attested(&self, package: &str, hash: &str) -> Verdict {
+        if !is_sha256(hash) {
+            return Verdict::Error("attestations_sha256 in its record is no SHA-256".to_owned());
+        }
+        let path = format!("{package}{}.{hash}", attestation::SUFFIX);
+        let mut sink = Digesting::new(self.context.tools);
+        let upstream = self.context.place.upstream();
+        match upstream.fetch_to(&path, attestation::MAX, &mut sink) {
+            Ok(Some(_)) => match hex(&sink.finish().sha256) {
+                found if found == hash => Verdict::Valid,
+                found => Verdict::Invalid(format!(
+                    "the SHA-256 of its attestations is {found}, and its record says {hash}; index the channel anew"
+                )),
+            },
+            Ok(None) => Verdict::Error(format!(
+                "its record names attestations, and there is no {path}"
+            )),
+            Err(error) => Verdict::Error(format!("{path}: {}", error.fault)),
+        }
     }
 
     fn hold_bytes(&self, expected: &Expected) -> Result<(), Verdict> {

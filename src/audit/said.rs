@@ -19,6 +19,8 @@ pub(super) struct Said {
     /// Bytes.
     pub size: Option<u64>,
     pub signature: Noted,
+    /// What it says that the SHA-256 of its list of attestations is (CEP 50).
+    pub attestations: Option<String>,
     pub depends: Vec<String>,
     pub constrains: Vec<String>,
     /// `name`, `version` and `build`.
@@ -52,6 +54,8 @@ struct Text {
     #[serde(default)]
     signature: Value,
     #[serde(default)]
+    attestations_sha256: Value,
+    #[serde(default)]
     depends: Value,
     #[serde(default)]
     constrains: Value,
@@ -73,6 +77,11 @@ impl Said {
             md5: text.md5.as_str().and_then(unhex),
             size: text.size.as_u64(),
             signature: noted(&text.sig, &text.signature),
+            attestations: match &text.attestations_sha256 {
+                Value::Null => None,
+                Value::String(hash) => Some(hash.clone()),
+                other => Some(other.to_string()),
+            },
             depends: strings(&text.depends),
             constrains: strings(&text.constrains),
             identity: [&text.name, &text.version, &text.build].map(owned),
@@ -135,6 +144,11 @@ mod tests {
         assert_eq!((said.md5, said.size), (None, Some(5)));
         assert_eq!(said.depends, ["a", "1"]);
         assert!(matches!(said.signature, Noted::Beside));
+        assert_eq!(said.attestations, None);
+        for (value, hash) in [("null", None), ("\"a\"", Some("a")), ("[7]", Some("[7]"))] {
+            let said = Said::of(&format!(r#"{{"attestations_sha256":{value}}}"#)).unwrap();
+            assert_eq!(said.attestations.as_deref(), hash);
+        }
         assert!(Said::of("7").is_none());
         for hash in ["", "a", "zz", &"ab".repeat(31), &"+a".repeat(32)] {
             assert_eq!(unhex::<32>(hash), None, "{hash}");

@@ -324,6 +324,7 @@ impl Subdir<'_> {
             sha256,
             md5: said.md5,
             size: said.size,
+            attestations: said.attestations,
             noted: signature.map(|signature| self.trust.note(&signature, &sha256)),
         })
     }

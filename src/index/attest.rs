@@ -4,16 +4,20 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 
+use rayon::ThreadPool;
+use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::examine::{Examined, Examiner};
 use super::judge::Refusal;
+use super::ledger::Ledger;
 use super::places::Places;
 use super::shelf::Shelf;
 use crate::attestation::{self, Attestations, SUFFIX, SidecarName, sidecar_name};
 use crate::cache::{Attested, Facts};
 use crate::channel::{MAX_FILE_NAME, PackageFile};
 use crate::json::Json;
+use crate::publish::{self, Fate};
 use crate::record::{ATTESTATIONS, hex, is_sha256};
 use crate::repodata::{IndexFile, Rank};
 use crate::storage::{Links, Stat, Storage, StorageError};
@@ -52,6 +56,8 @@ impl Examiner<'_> {
         let mut hashes = earlier(shelf, &file.name);
         let due = published.filter(|hash| *hash != hex(&sha256));
         hashes.extend(due.clone());
+        // Its own twin proves nothing, and is mended where it is another.
+        hashes.remove(&hex(&sha256));
         for hash in hashes {
             let twin = format!("{path}.{hash}");
             match self.earlier_list(&twin, &hash, file, facts)? {
@@ -131,41 +137,71 @@ pub fn is_gone(shelf: &Shelf<'_>, file: &PackageFile) -> bool {
     named.is_some_and(|hash| has_sidecar(shelf, &file.name, hash))
 }
 
-/// The twins that records name and that are not there yet. A list that changed since it was checked refuses its
-/// package.
+/// The immutable twins that records name.
+#[derive(Debug, Default)]
+pub struct Twins {
+    /// Those that have to be written.
+    pub due: Vec<IndexFile>,
+    /// Those that stand as they should, by path.
+    pub standing: Vec<(String, Stat)>,
+}
+
+/// The twins that records name. One that is as the last run left it is not read; any other is held against the list, so
+/// that whatever became of it is mended. A list that changed since it was checked refuses its package.
 pub fn twins(
     places: Places<'_>,
-    shelves: &[Shelf<'_>],
+    ledger: Option<&Ledger>,
     examined: &mut [Examined],
-) -> Vec<IndexFile> {
-    let mut files = Vec::new();
-    for one in examined {
-        let attested = one.known.as_ref().and_then(|known| known.attestations);
-        let (Some(attested), Ok(_)) = (attested, &one.standing) else {
-            continue;
-        };
-        let list = format!("{}{SUFFIX}", one.file.name);
-        let twin = format!("{list}.{}", hex(&attested.sha256));
-        let shelf = shelves
-            .iter()
-            .find(|shelf| shelf.lying.subdir.name == one.file.subdir);
-        if shelf.is_some_and(|shelf| shelf.lying.in_target().others.contains_key(&twin)) {
-            continue;
-        }
-        let path = one.file.subdir.path_of(&list);
-        match read(places.source, &path) {
-            Ok((bytes, _)) if digest(&bytes) == attested.sha256 => {
-                let twin = one.file.subdir.path_of(&twin);
-                files.push(IndexFile::plain(Rank::Attestations, twin, Some(bytes)));
-            }
-            Ok(_) => {
-                let why = format!("{path} changed while the channel was indexed");
-                one.standing = Err(Refusal::Unsteady(why));
-            }
-            Err(error) => one.standing = Err(Refusal::Attestations(error.to_string())),
+    pool: &ThreadPool,
+) -> Twins {
+    let one = |one: &mut Examined| {
+        let attested = one.known.as_ref()?.attestations?;
+        one.standing.as_ref().ok()?;
+        let twin = Twin::of(places, ledger, &one.file, &attested);
+        twin.map_err(|refusal| one.standing = Err(refusal)).ok()
+    };
+    let all: Vec<Twin> = pool.install(|| examined.par_iter_mut().filter_map(one).collect());
+    let mut twins = Twins::default();
+    for twin in all {
+        match twin {
+            Twin::Due(file) => twins.due.push(file),
+            Twin::Stands(path, stat) => twins.standing.push((path, stat)),
         }
     }
-    files
+    twins
+}
+
+/// One of them.
+enum Twin {
+    Due(IndexFile),
+    Stands(String, Stat),
+}
+
+impl Twin {
+    fn of(
+        places: Places<'_>,
+        ledger: Option<&Ledger>,
+        file: &PackageFile,
+        attested: &Attested,
+    ) -> Result<Twin, Refusal> {
+        let list = file.subdir.path_of(&format!("{}{SUFFIX}", file.name));
+        let path = format!("{list}.{}", hex(&attested.sha256));
+        if let Some(stat) = ledger.and_then(|ledger| ledger.identity(places, &path)) {
+            return Ok(Twin::Stands(path, stat));
+        }
+        let refused = |why: String| Refusal::Attestations(why);
+        let (bytes, _) = read(places.source, &list).map_err(|error| refused(error.to_string()))?;
+        if digest(&bytes) != attested.sha256 {
+            let why = format!("{list} changed while the channel was indexed");
+            return Err(Refusal::Unsteady(why));
+        }
+        let due = IndexFile::plain(Rank::Attestations, path, Some(bytes));
+        match publish::fate(places.target(), &due) {
+            Ok(Fate::Stays(Some(stat))) => Ok(Twin::Stands(due.path, stat)),
+            Ok(_) => Ok(Twin::Due(due)),
+            Err(error) => Err(refused(error.to_string())),
+        }
+    }
 }
 
 /// What the index that is published says of the same package.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::ThreadPool;
 
+use super::attest::Twins;
 use super::documents::{self, SigningKeys};
 use super::examine::Examined;
 use super::ledger::{Files, Ledger};
@@ -22,7 +23,7 @@ use crate::error::Error;
 use crate::keys::{Fingerprint, KeyName};
 use crate::progress::Progress;
 use crate::publish;
-use crate::repodata::{Document, IndexFile, Rank};
+use crate::repodata::{Document, Rank};
 use crate::report::Report;
 use crate::storage::{Change, Storage};
 use crate::tuf::TARGETS;
@@ -33,7 +34,7 @@ pub struct Making<'a> {
     pub(super) places: Places<'a>,
     pub(super) shelves: &'a [Shelf<'a>],
     pub(super) news: News,
-    pub(super) twins: Vec<IndexFile>,
+    pub(super) twins: Twins,
     pub(super) keys: SigningKeys<'a>,
     pub(super) signed: Option<&'a Signed<'a>>,
     pub(super) ledger: Option<&'a Ledger>,

@@ -33,6 +33,7 @@ use std::time::Instant;
 
 use rayon::ThreadPool;
 
+use attest::Twins;
 use collect::Collector;
 pub(crate) use crew::each;
 use documents::SigningKeys;
@@ -60,7 +61,7 @@ use crate::channel::Selection;
 use crate::error::Error;
 use crate::keys::Keyring;
 use crate::progress::Progress;
-use crate::repodata::{Formats, IndexFile, Pins};
+use crate::repodata::{Formats, Pins};
 use crate::report::Report;
 use crate::signing_log::SigningLog;
 use crate::storage::Stat;
@@ -253,7 +254,7 @@ impl Anew<'_> {
         let mut examined = self.examine(&shelves, (&key, role_keys), collector)?;
 
         self.progress.phase("making the index");
-        let twins = attest::twins(places, &shelves, &mut examined);
+        let twins = attest::twins(places, self.ledger, &mut examined, pool);
         let warnings = walked.warnings.iter().cloned().chain(of_patches).collect();
         let mut report = tally::report(config, warnings, &shelves, &examined, places);
         report.first = first;
@@ -344,7 +345,7 @@ impl Anew<'_> {
 struct Found<'a> {
     shelves: Vec<Shelf<'a>>,
     examined: Vec<Examined>,
-    twins: Vec<IndexFile>,
+    twins: Twins,
     prepared: Prepared<'a>,
     neighbours: Vec<Neighbour>,
     /// What the walk had to say.

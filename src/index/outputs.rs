@@ -8,6 +8,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::Config;
+use super::attest::Twins;
 use super::ledger::Files;
 use super::patching::Patched;
 use super::places::Places;
@@ -42,7 +43,7 @@ pub struct Outputs<'a> {
     /// What subdirs list that this run leaves as they are.
     pub neighbours: &'a [Document<'a>],
     /// Lists of attestations under the names that records give.
-    pub twins: Vec<IndexFile>,
+    pub twins: Twins,
     /// What the generation before names, where the index is signed.
     pub known: Option<&'a Targets>,
     /// How much of each subdir's index has to be made anew.
@@ -118,7 +119,7 @@ impl Outputs<'_> {
         }
         jobs.push(Box::new(|| self.summaries(&all)));
         self.add_pages(&pages, &state, &mut jobs);
-        jobs.push(Box::new(|| Ok(Made::of(self.twins.clone()))));
+        jobs.push(Box::new(|| Ok(Made::of(self.twins.due.clone()))));
         let parts: Vec<Part> = self.pool.install(|| {
             let settled = jobs.par_iter().map(|job| self.settle(job()?));
             settled.collect::<Result<_, Error>>()
@@ -133,6 +134,9 @@ impl Outputs<'_> {
             if let Reach::Page(files) | Reach::Names(_, files) = reach {
                 outcome.files.extend(files.clone());
             }
+        }
+        for (path, stat) in &self.twins.standing {
+            outcome.files.note(path.clone(), Some(*stat));
         }
         for part in parts {
             for file in part.settled {

@@ -187,11 +187,68 @@ fn a_list_whose_immutable_name_is_too_long_refuses_its_package_alone() {
 fn what_stands_under_a_lists_digest_has_to_be_that_list() {
     let it = Attested::new();
     let digest = it.lay(&[1]);
-    it.scene.write(&it.twin(&digest), "planted");
+    let twin = it.twin(&digest);
+    it.scene.write(&twin, "planted");
+    it.scene.index(&[]).exits(0);
+    assert_eq!(it.scene.read(&twin), it.scene.read(&it.path()));
+    // What nobody may take away refuses its package alone.
+    it.scene.remove(&twin);
+    std::fs::create_dir(it.scene.path(&twin)).unwrap();
     it.scene
-        .index(&[])
+        .index(&["--drop-refused"])
         .exits(3)
-        .refuses(&it.package, "has other bytes than its name says");
+        .counts("listed", 2)
+        .refuses(&it.package, "is not a regular file; remove it");
+}
+
+/// What may become of a file, and how.
+type Damage = (&'static str, fn(&std::path::Path));
+
+const DAMAGES: [Damage; 5] = [
+    ("cut off", |path| std::fs::write(path, "").unwrap()),
+    ("exchanged", |path| std::fs::write(path, "[]").unwrap()),
+    ("removed", |path| std::fs::remove_file(path).unwrap()),
+    ("a FIFO", |path| {
+        std::fs::remove_file(path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    }),
+    ("a link", |path| {
+        std::fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink("nowhere", path).unwrap();
+    }),
+];
+
+#[test]
+fn whatever_becomes_of_an_immutable_list_is_seen_and_mended() {
+    let it = Attested::new();
+    let digest = it.lay(&[1]);
+    it.scene.index(&[]).exits(0);
+    let twin = it.twin(&digest);
+    let name = twin.strip_prefix("channel/").unwrap();
+    let flags: [&[&str]; 4] = [&[], &["--rehash"], &["--verbose"], &["--resign"]];
+    for (what, damage) in DAMAGES {
+        for (number, flags) in flags.into_iter().enumerate() {
+            damage(&it.scene.path(&twin));
+            it.scene.run(&["verify", "channel"]).exits(1).says(&digest);
+            // With something else to do, and without.
+            if number == 2 {
+                it.scene.package(what.split(' ').next_back().unwrap());
+            }
+            let planned = it.scene.index(&[flags, &["--dry-run"]].concat()).exits(0);
+            assert!(planned.stdout.contains(&digest), "{what} {flags:?}");
+            let run = it.scene.index(flags).exits(0);
+            assert!(run.stdout.contains(&digest), "{what} {flags:?}");
+            assert_eq!(it.scene.read(&twin), it.scene.read(&it.path()), "{what}");
+            it.scene.run(&["verify", "channel"]).exits(0);
+        }
+        it.scene.index(&[]).exits(0).has::<&str>("files", &[]);
+        it.scene.package("z");
+        let run = it.scene.index(&[]).exits(0);
+        assert!(!run.stdout.contains(&digest), "{what}: {}", run.stdout);
+        assert_eq!(it.field(), Some(json!(digest)));
+        assert!(it.scene.exists(&format!("channel/{name}")));
+    }
 }
 
 #[test]

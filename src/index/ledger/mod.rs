@@ -30,7 +30,7 @@ use crate::storage::Stat;
 use found::{Digesting, identities, is_tidy, names};
 
 /// Rises with every change of what a ledger means.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// What a run that went through wrote down.
 #[derive(Debug, Serialize, Deserialize)]
@@ -157,6 +157,12 @@ impl Ledger {
     pub fn stands(&self, places: Places<'_>, path: &str) -> bool {
         let left = self.files.get(path);
         matches!((left, places.target().stat(path)), (Some(left), Ok(found)) if *left == found)
+    }
+
+    /// The identity of an index file that is there as it was left.
+    pub fn identity(&self, places: Places<'_>, path: &str) -> Option<Stat> {
+        let left = (*self.files.get(path)?)?;
+        self.stands(places, path).then_some(left)
     }
 
     /// A subdir's files as they were left, those that `wanted` takes; `None` where one of them is not.
