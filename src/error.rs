@@ -188,6 +188,18 @@ pub enum Error {
         /// What is wrong with it.
         cause: JsonError,
     },
+    /// Nobody could read it back.
+    #[error(
+        "{path}: {what} would have more than {mebibytes} MiB when it is decompressed, or more values than are read back; take old packages out, or leave shards out with --no-write-shards"
+    )]
+    LargeShard {
+        /// A package in it, or the index of shards.
+        path: String,
+        /// Which file.
+        what: &'static str,
+        /// The most that it may have.
+        mebibytes: u64,
+    },
     /// Repodata patches that can't be had or used.
     #[error("{path}: can't {operation}: {cause}")]
     Patches {

@@ -148,7 +148,10 @@ fn unchanged<'s>(shelf: &'s Shelf<'_>, one: &Examined) -> Option<Was<'s>> {
 }
 
 /// A package's line in the index; `None` when it was refused.
-fn listed(config: &Config, shelf: &Shelf<'_>, one: &Examined) -> Result<Option<Listed>, Error> {
+///
+/// # Errors
+/// When its record is broken.
+pub fn listed(config: &Config, shelf: &Shelf<'_>, one: &Examined) -> Result<Option<Listed>, Error> {
     let (Ok(standing), Some(known)) = (&one.standing, &one.known) else {
         return Ok(None);
     };

@@ -145,6 +145,11 @@ pub enum Refusal {
     /// The list of attestations beside it.
     #[error("its attestations do not hold: {0}")]
     Attestations(String),
+    /// What is listed has to be read back.
+    #[error(
+        "there is no room for it in the shard of its name: what others of that name take leaves too little of the 64 MiB, or of the values, that are read back; take old packages of that name out, or leave shards out with --no-write-shards"
+    )]
+    NoRoom,
     /// Only what was scanned is published.
     #[error(
         "it was not scanned as it lies there now: run `sigindex scan`, which reads it and signs it, or says why it can't"

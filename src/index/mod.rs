@@ -7,6 +7,7 @@ mod collect;
 mod crew;
 mod documents;
 mod examine;
+mod fitting;
 mod glob;
 mod judge;
 mod ledger;
@@ -254,6 +255,7 @@ impl Anew<'_> {
         let mut examined = self.examine(&shelves, (&key, role_keys), collector)?;
 
         self.progress.phase("making the index");
+        fitting::refuse_what_finds_no_room(config, &shelves, &mut examined, pool)?;
         let twins = attest::twins(places, self.ledger, &mut examined, pool);
         let warnings = walked.warnings.iter().cloned().chain(of_patches).collect();
         let mut report = tally::report(config, warnings, &shelves, &examined, places);

@@ -297,6 +297,36 @@ fn a_planted_index_never_fills_the_memory() {
 }
 
 #[test]
+fn packages_that_find_no_room_in_the_shard_of_their_name_are_refused() {
+    let scene = Scene::of_three();
+    let put = |version: &str, mebibytes: usize| {
+        let spec = PackageSpec::new("large", version, "0");
+        let spec = spec.extra("x", json!("A".repeat(mebibytes << 20)));
+        scene.put(&spec, Format::Conda)
+    };
+    for version in ["1.0", "2.0", "3.0", "4.0"] {
+        put(version, 15);
+    }
+    let last = put("5.0", 15);
+    let flags = ["--no-write-monolithic", "--no-html", "--no-sign"];
+    let plan = scene.index(&[&flags[..], &["--dry-run"]].concat()).exits(3);
+    drop(plan.refuses(&last, "no room for it in the shard of its name"));
+    let run = scene.index(&flags).exits(3).counts("listed", 7);
+    drop(run.refuses(&last, "no room for it in the shard of its name"));
+    // What is published keeps its place, whatever is remembered; and what is small finds one.
+    let (first, small) = (put("0.5", 10), put("9.0", 1));
+    scene.remove("cache/sigindex");
+    let run = scene.index(&flags).exits(3).counts("listed", 8);
+    let refused: Vec<String> = run.refusals().into_keys().collect();
+    assert_eq!(refused, [first, last]);
+    assert!(
+        run.has("added", &[small])
+            .stdout
+            .contains("\"published\":true")
+    );
+}
+
+#[test]
 fn other_planted_files_never_fill_the_memory() {
     let deep = || "[".repeat(5_000_000).into_bytes();
     let zeros = |size: u64| zstd_from(std::io::repeat(0).take(size));

@@ -290,7 +290,7 @@ const CASES: [Case; 31] = [
 
 /// Other cases of the same kinds.
 #[rustfmt::skip]
-const OTHERS: [(&str, &str); 13] = [
+const OTHERS: [(&str, &str); 14] = [
     ("the habits of network file systems", "tests/crash/network.rs::a_run_lives_with_the_habits_of_network_file_systems"),
     ("an uploader beside an indexer", "tests/races/uploading.rs::an_indexer_beside_an_uploader_names_only_what_was_there"),
     ("a root that was planted", "tests/index/signed.rs::a_root_that_does_not_follow_is_not_taken"),
@@ -298,6 +298,7 @@ const OTHERS: [(&str, &str); 13] = [
     ("planted indexes", "tests/faults/bombs.rs::a_planted_index_never_fills_the_memory"),
     ("planted files", "tests/faults/bombs.rs::other_planted_files_never_fill_the_memory"),
     ("audits of bombs", "tests/faults/bombs.rs::an_audit_of_bombs_ends_with_what_is_wrong"),
+    ("shards", "tests/faults/bombs.rs::packages_that_find_no_room_in_the_shard_of_their_name_are_refused"),
     ("patches", "tests/faults/bombs.rs::patches_that_become_large_are_refused"),
     ("signed indexes", "tests/faults/bombs.rs::a_planted_signed_index_never_fills_the_memory"),
     ("attestations", "tests/faults/bombs.rs::attestations_that_become_large_refuse_their_package_alone"),

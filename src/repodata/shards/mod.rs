@@ -3,6 +3,7 @@
 
 mod pack;
 mod read;
+mod room;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,9 @@ use rmpv::Value;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use read::{LARGEST_INDEX, LARGEST_SHARD};
 pub use read::{ShardContent, ShardIndex, ShardRecord, read_index, read_shard};
+pub use room::{FEW, Room, Weight, light, weight};
 
 use super::revision::{Entry, Revision, Sections};
 use super::{Codec, Document, Formats, Listed};
@@ -133,8 +136,29 @@ fn name_in(record: &str) -> Option<Cow<'_, str>> {
 /// Makes the shard of one name's packages.
 ///
 /// # Errors
-/// When a record is no JSON, which only one can be that another indexer wrote, or when compression fails.
+/// When a record is no JSON, which only one can be that another indexer wrote, when nobody could read the shard back,
+/// or when compression fails.
 pub fn shard(subdir: &SubdirName, group: &Group<'_>, formats: &Formats) -> Result<Shard, Error> {
+    let plain = plain(subdir, group, formats)?;
+    if !pack::comes_back(&plain, LARGEST_SHARD) {
+        let listed = group.listed.iter().map(|one| one.name.as_str());
+        let file = listed.chain(group.removed.iter().copied()).next();
+        return Err(Error::LargeShard {
+            path: subdir.path_of(file.unwrap_or(SHARDS)),
+            what: "the shard of its name, with what patches and --update-only add to it,",
+            mebibytes: LARGEST_SHARD >> 20,
+        });
+    }
+    let bytes = Codec::Zstd(formats.zst_level).compress(&plain)?;
+    Ok(Shard {
+        digest: Sha256::digest(&bytes).into(),
+        bytes,
+        plain_size: u64::try_from(plain.len()).unwrap_or(u64::MAX),
+    })
+}
+
+/// A shard's bytes before they are compressed.
+fn plain(subdir: &SubdirName, group: &Group<'_>, formats: &Formats) -> Result<Vec<u8>, Error> {
     let sections = Sections::of(group.listed.iter().copied(), formats.next);
     let records = |entries: &[Entry<'_>]| -> Result<Value, Error> {
         let members = entries.iter().map(|entry| {
@@ -161,13 +185,7 @@ pub fn shard(subdir: &SubdirName, group: &Group<'_>, formats: &Formats) -> Resul
         ];
         top.push(("v3", pack::map(third)));
     }
-    let plain = pack::plain(&pack::map(top))?;
-    let bytes = Codec::Zstd(formats.zst_level).compress(&plain)?;
-    Ok(Shard {
-        digest: Sha256::digest(&bytes).into(),
-        bytes,
-        plain_size: u64::try_from(plain.len()).unwrap_or(u64::MAX),
-    })
+    pack::plain(&pack::map(top))
 }
 
 /// A record as shards have it: hashes as bytes (CEP 16), run exports always (CEP 21).
@@ -229,7 +247,7 @@ fn bytes_of(text: &str, length: usize) -> Option<Vec<u8>> {
 /// `now` is in Unix milliseconds.
 ///
 /// # Errors
-/// When compression fails.
+/// When nobody could read it back, or compression fails.
 pub fn index(
     document: &Document<'_>,
     formats: &Formats,
@@ -261,7 +279,15 @@ pub fn index(
     {
         return Ok(existing.to_vec());
     }
-    codec.compress(&made_at(rfc3339(now))?)
+    let plain = made_at(rfc3339(now))?;
+    if !pack::comes_back(&plain, LARGEST_INDEX) {
+        return Err(Error::LargeShard {
+            path: document.subdir.path_of(SHARD_INDEX),
+            what: "it",
+            mebibytes: LARGEST_INDEX >> 20,
+        });
+    }
+    codec.compress(&plain)
 }
 
 /// When an index was made, as it says.

@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 160;
 
 /// How often decompressed bytes may be read: each value takes one to four reads. It holds the memory for a file
 /// full of empty values to about 1 GB; a shard with 50,000 records takes some 7 million.
-const MAX_READS: usize = 16_000_000;
+pub(super) const MAX_READS: usize = 16_000_000;
 
 /// A JSON value as MessagePack has it. Integers beyond 64 bits become floats, the largest where they are
 /// beyond floats too.
@@ -146,17 +146,31 @@ pub(super) fn read(bytes: &[u8], largest: u64) -> Option<Value> {
     if u64::try_from(plain.len()).ok()? > largest {
         return None;
     }
-    decode(&plain, MAX_READS)
+    decode(&plain, MAX_READS).map(|(value, _)| value)
 }
 
-/// The one value in these bytes, if it takes no more reads.
-fn decode(plain: &[u8], reads: usize) -> Option<Value> {
+/// How many reads these bytes take, which are not compressed; `None` where they are more than [`read`] grants.
+pub(super) fn reads(plain: &[u8]) -> Option<usize> {
+    decode(plain, MAX_READS).map(|(_, reads)| reads)
+}
+
+/// Whether [`read`] gives these bytes back once they are compressed.
+pub(super) fn comes_back(plain: &[u8], largest: u64) -> bool {
+    let length = plain.len();
+    let is_short = u64::try_from(length).is_ok_and(|length| length <= largest);
+    // No value takes more than four reads, nor less than one byte.
+    is_short && (length.saturating_mul(4) <= MAX_READS || reads(plain).is_some())
+}
+
+/// The one value in these bytes, if it takes no more reads, and how many it takes.
+fn decode(plain: &[u8], reads: usize) -> Option<(Value, usize)> {
     let mut counted = Counted {
         rest: plain,
         left: reads,
     };
     let value = rmpv::decode::read_value_with_max_depth(&mut counted, MAX_DEPTH).ok()?;
-    counted.rest.is_empty().then_some(value)
+    let taken = reads.saturating_sub(counted.left);
+    counted.rest.is_empty().then_some((value, taken))
 }
 
 /// Bytes that may be read only so many times.

@@ -8,10 +8,10 @@ use super::pack;
 use crate::json::{Json, Object};
 
 /// The most bytes of a shard when it is decompressed: what newer conda takes.
-const LARGEST_SHARD: u64 = 64 << 20;
+pub(super) const LARGEST_SHARD: u64 = 64 << 20;
 
 /// The most bytes of a shard index when it is decompressed.
-const LARGEST_INDEX: u64 = 256 << 20;
+pub(super) const LARGEST_INDEX: u64 = 256 << 20;
 
 /// A shard index as it stands in the channel.
 #[derive(Debug, Clone, PartialEq)]
