@@ -19,6 +19,7 @@ use crate::record::Record;
 use crate::storage::Stat;
 
 pub use claims::{Claimed, Claims, PackageName, Unread};
+pub use place::demand_file;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresCache;
 pub use sqlite::SqliteCache;

@@ -54,6 +54,22 @@ pub(super) fn make_private(path: &Path) -> Result<(), CacheError> {
     }
 }
 
+/// Makes sure that what lies there, if anything does, is a regular file: to open a FIFO would wait for ever.
+///
+/// # Errors
+/// When it is something else.
+pub fn demand_file(path: &Path) -> Result<(), CacheError> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(CacheError::Open {
+            path: shown(path),
+            operation: "open the cache",
+            cause: io::Error::other("it is not a regular file"),
+        }),
+        // What can't be looked at says so itself when it is opened.
+        _ => Ok(()),
+    }
+}
+
 /// The owner is this user (or root), and nobody else may write. A sticky bit, as `/tmp` has, is not
 /// enough: who may make files beside the cache can plant a journal, which SQLite would roll into it.
 pub(super) fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<(), CacheError> {

@@ -10,7 +10,7 @@ use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };
 
-use super::place::{make_private, put_aside, trusted};
+use super::place::{demand_file, make_private, put_aside, trusted};
 use super::row;
 use super::{Cache, CacheError, Entry, Gone, Known, Seen, Versions};
 use crate::shown::shown;
@@ -66,6 +66,7 @@ impl SqliteCache {
     /// When the place can't be written, or others may write it.
     pub fn open(path: &Path) -> Result<SqliteCache, CacheError> {
         make_private(path)?;
+        demand_file(path)?;
         let mut note = None;
         let connection = match connect(path) {
             Ok(connection) => connection,
@@ -86,6 +87,7 @@ impl SqliteCache {
 
     /// Opens an existing cache without ever writing it, for a dry run. `None` where there is none that serves.
     pub fn open_read_only(path: &Path) -> Option<SqliteCache> {
+        demand_file(path).ok()?;
         trusted(path, &std::fs::metadata(path).ok()?).ok()?;
         let connection =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;

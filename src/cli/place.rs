@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::out;
+use super::own_files::resolved;
 use crate::error::Error;
 use crate::shown::shown;
 #[cfg(feature = "object-storage")]
@@ -134,6 +135,14 @@ impl Place {
     pub fn holds(&self, other: &Place) -> bool {
         let [outer, inner] = [self, other].map(|place| Path::new(place.identity()));
         outer != inner && inner.starts_with(outer)
+    }
+
+    /// Whether a folder, which may not be there yet, would lie in this one.
+    pub fn would_hold(&self, folder: &Path) -> bool {
+        let (outer, inner) = (self.folder(), resolved(folder).ok());
+        outer
+            .zip(inner)
+            .is_some_and(|(outer, inner)| inner != outer && inner.starts_with(outer))
     }
 
     /// Takes the lock.

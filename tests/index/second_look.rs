@@ -115,9 +115,42 @@ fn an_output_inside_the_channel_is_wrong_usage() {
         &["--output", "channel/out"][..],
         &["--output", "channel/linux-64"],
     ] {
+        for flags in [&[flags, &["--dry-run"]].concat(), flags] {
+            scene.index(flags).exits(2).says("inside the channel");
+        }
+    }
+    assert!(!scene.exists("channel/out"));
+    // Nor by a link to what is not there yet.
+    symlink("channel/index-out", scene.path("link")).unwrap();
+    for flags in [
+        &["--output", "link", "--dry-run"][..],
+        &["--output", "link"],
+    ] {
         scene.index(flags).exits(2).says("inside the channel");
     }
+    assert!(!scene.exists("channel/index-out"));
     assert!(!scene.exists("channel/linux-64/repodata.json"));
+}
+
+#[test]
+fn a_cache_that_is_no_regular_file_is_an_error_and_no_wait() {
+    let scene = Scene::of_three();
+    let make = |path: &std::path::Path, program: &str| {
+        let made = std::process::Command::new(program).arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    for program in ["mkfifo", "mkdir"] {
+        let folder = scene.path(program);
+        std::fs::create_dir(&folder).unwrap();
+        scene.set_mode(program, 0o700);
+        make(&folder.join("cache.db"), program);
+        for flags in [
+            &["--cache", program, "--dry-run"][..],
+            &["--cache", program],
+        ] {
+            scene.index(flags).exits(1).says("it is not a regular file");
+        }
+    }
 }
 
 #[test]

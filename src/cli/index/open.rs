@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::Common;
 #[cfg(feature = "postgres")]
 use crate::cache::postgres::{self, PostgresCache};
-use crate::cache::{Cache, NoCache, SqliteCache, is_shared};
+use crate::cache::{Cache, NoCache, SqliteCache, demand_file, is_shared};
 use crate::channel::SubdirName;
 use crate::cli::options::cache_home;
 use crate::cli::own_files::{Closed, Own, demand_cache, resolved};
@@ -36,6 +36,16 @@ impl Output {
         let Some(path) = &args.output else {
             return Ok(Output::InPlace);
         };
+        let inside = || {
+            Error::Usage(format!(
+                "--output {}: lies inside the channel, which is only read then; name a place outside",
+                shown(path)
+            ))
+        };
+        // Before anything is made there, which the next run would take for a part of the channel.
+        if place::url(path).is_none() && source.would_hold(path) {
+            return Err(inside());
+        }
         let output = match args.dry_run {
             true if place::url(path).is_none() && !place::folder(path)?.exists() => {
                 return Ok(Output::NotYet);
@@ -44,10 +54,7 @@ impl Output {
             false => Place::create(path, args.run.writes())?,
         };
         if source.holds(&output) {
-            return Err(Error::Usage(format!(
-                "--output {}: lies inside the channel, which is only read then; name a place outside",
-                shown(path)
-            )));
+            return Err(inside());
         }
         Ok(match output.identity() == source.identity() {
             true => Output::InPlace,
@@ -125,6 +132,7 @@ impl Memory {
             return shared(url, &channel_name(source, target), args.dry_run);
         }
         let path = cache_path(args, source, target)?;
+        demand_file(&path)?;
         if !args.dry_run {
             return Ok(Memory::Kept(SqliteCache::open(&path)?));
         }
