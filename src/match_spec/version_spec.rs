@@ -9,6 +9,13 @@ use crate::version::Version;
 /// How deep parentheses may stand in one another.
 const MAX_DEPTH: usize = 16;
 
+/// The most clauses of an expression, each of which takes hundreds of times its text in memory; those in use have a
+/// dozen.
+const MAX_CLAUSES: usize = 256;
+
+/// How many of them may be regular expressions, which take more by far.
+const MAX_EXPRESSIONS: usize = 16;
+
 /// Which versions are asked for: clauses, and what stands between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct VersionSpec {
@@ -61,9 +68,10 @@ enum Operator {
 const OPERATORS: [&str; 8] = ["==", "!=", "<=", ">=", "~=", "=", "<", ">"];
 
 impl VersionSpec {
-    /// Reads an expression; `None` where it breaks the grammar. White space does not count.
+    /// Reads an expression; `None` where it breaks the grammar, or has too many clauses. White space does not count.
     pub fn parse(text: &str) -> Option<VersionSpec> {
         let (mut tokens, mut depth, mut rest) = (Vec::new(), 0_usize, text.trim());
+        let (mut clauses, mut expressions) = (MAX_CLAUSES, MAX_EXPRESSIONS);
         while let Some(first) = rest.chars().next() {
             let due = !matches!(tokens.last(), Some(Token::Clause(_) | Token::Close));
             let (token, after) = match first {
@@ -73,7 +81,12 @@ impl VersionSpec {
                 '|' if !due => (Token::Or, rest.strip_prefix('|')?),
                 _ if due => {
                     let (clause, after) = rest.split_at_checked(clause_end(rest))?;
-                    (Token::Clause(Clause::parse(clause)?), after)
+                    let clause = Clause::parse(clause)?;
+                    clauses = clauses.checked_sub(1)?;
+                    if clause.is_expression() {
+                        expressions = expressions.checked_sub(1)?;
+                    }
+                    (Token::Clause(clause), after)
                 }
                 _ => return None,
             };
@@ -205,6 +218,10 @@ impl Clause {
             _ => return None,
         };
         Some(Clause::Compared(operator, version))
+    }
+
+    fn is_expression(&self) -> bool {
+        matches!(self, Clause::Text { pattern, .. } if matches!(pattern, Pattern::Regex(_)))
     }
 
     fn matches(&self, version: &Version) -> bool {
@@ -352,5 +369,25 @@ mod tests {
         }
         let nested = "(".repeat(MAX_DEPTH) + "1" + &")".repeat(MAX_DEPTH);
         assert!(VersionSpec::parse(&nested).is_some());
+    }
+
+    #[test]
+    fn an_expression_has_so_many_clauses_and_no_more() {
+        for (clause, most) in [
+            ("<1", MAX_CLAUSES),
+            ("(1.*)", MAX_CLAUSES),
+            ("*", MAX_CLAUSES),
+            ("1.*.3", MAX_CLAUSES),
+            ("^1$", MAX_EXPRESSIONS),
+        ] {
+            for join in ["|", ","] {
+                let of = |clauses: usize| VersionSpec::parse(&vec![clause; clauses].join(join));
+                let last = format!("{}{join}2", vec![clause; most].join(join));
+                assert!(of(most).is_some(), "{clause}");
+                assert_eq!(of(most + 1), None, "{clause}");
+                let more = VersionSpec::parse(&last);
+                assert_eq!(more.is_some(), most < MAX_CLAUSES, "{clause}");
+            }
+        }
     }
 }
