@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 use sigindex::channel::SubdirName;
@@ -58,7 +59,12 @@ fn the_same_packages_are_current_as_for_conda_index() {
         signing_keys: BTreeMap::new(),
         signatures: Object::new(),
     });
-    let ours = current(&documents.each_ref(), &Pins::default());
+    let ours = current(
+        &documents.each_ref(),
+        &Pins::default(),
+        &AtomicBool::new(false),
+    )
+    .unwrap();
     assert_eq!(ours.warnings, Vec::<String>::new());
     let ours = SUBDIRS.into_iter().zip(ours.listed);
     let ours: BTreeMap<_, Value> = ours

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 use sigindex::channel::SubdirName;
@@ -96,7 +97,7 @@ fn files(here: &Document<'_>, noarch: &Document<'_>, formats: &Formats) -> Vec<V
         }
         files.push(shards::index(document, formats, &digests, None, 0).unwrap());
     }
-    let kept = current(&all, &Pins::default());
+    let kept = current(&all, &Pins::default(), &AtomicBool::new(false)).unwrap();
     for (document, listed) in all.into_iter().zip(kept.listed) {
         let document = Document {
             listed,

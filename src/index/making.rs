@@ -112,6 +112,7 @@ impl Making<'_> {
             twins: self.twins,
             known: self.signed.map(Signed::known),
             pool: self.pool,
+            cancelled: self.cancelled,
         };
         let mut outcome = outputs.outcome()?;
         report.warnings.append(&mut outcome.warnings);

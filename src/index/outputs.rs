@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -50,6 +51,8 @@ pub struct Outputs<'a> {
     pub reaches: Vec<Reach>,
     /// The threads.
     pub pool: &'a ThreadPool,
+    /// Set when the run is to stop.
+    pub cancelled: &'a AtomicBool,
 }
 
 /// What has to be done so that the index is that of the packages.
@@ -100,7 +103,8 @@ impl Outputs<'_> {
     /// What has to be done so that the channel's index is that of these packages.
     ///
     /// # Errors
-    /// When a file can't be made, or one that stands there can't be read.
+    /// When a file can't be made, or one that stands there can't be read. [`Error::Interrupted`] when the run is to
+    /// stop.
     pub fn outcome(&self) -> Result<Outcome, Error> {
         let all = self.documents();
         let pages = self.contents(&all);
@@ -348,7 +352,7 @@ impl Outputs<'_> {
             false => all.iter().map(|one| one.without_third()).collect(),
         };
         let known: Vec<&Document<'_>> = known.iter().map(|one| &**one).collect();
-        let kept = current(&known, &self.config.pins);
+        let kept = current(&known, &self.config.pins, self.cancelled)?;
         let mut files = Vec::new();
         for (document, listed) in all.iter().zip(kept.listed) {
             let ours = |one: &Patched<'_>| one.document.subdir == document.subdir;

@@ -11,18 +11,27 @@
 //!    that has none is listed too.
 //!
 //! Packages are added in rounds, each judged by what was listed before it, so that no order of records counts.
+//!
+//! # What it takes
+//! A dependency takes hundreds of times its text in memory once it is read, and to look for it takes time for each
+//! version that it names and each package of its name. So none is kept once it was looked at, and no shelf is
+//! searched twice for it in a round.
 
 mod pins;
+mod search;
 mod shelf;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Document, Listed};
+use crate::error::Error;
 use crate::match_spec::MatchSpec;
 use crate::version::Version;
 pub use pins::Pins;
+use search::Search;
 use shelf::Shelf;
 
 /// What `current_repodata.json` lists.
@@ -38,24 +47,40 @@ pub struct Current {
 ///
 /// Records come from outside: a field of the wrong type counts as absent, and a record without a name is left out,
 /// as is a dependency that can't be read.
-pub fn current(documents: &[&Document<'_>], pins: &Pins) -> Current {
+///
+/// # Errors
+/// [`Error::Interrupted`] when the run is to stop.
+pub fn current(
+    documents: &[&Document<'_>],
+    pins: &Pins,
+    cancelled: &AtomicBool,
+) -> Result<Current, Error> {
     let mut versions = Versions::default();
-    let shelves = documents.iter();
-    let shelves: Vec<_> = shelves
-        .map(|document| Shelf::new(&document.listed, &mut versions))
-        .collect();
+    let mut shelves = Vec::with_capacity(documents.len());
+    for document in documents {
+        go_on(cancelled)?;
+        shelves.push(Shelf::new(&document.listed, &mut versions));
+    }
     let mut warnings = pins.warnings().to_vec();
-    let mut choice = Choice::new(&shelves, views(documents));
+    let mut choice = Choice::new(&shelves, views(documents), cancelled);
     let mut added = choice.newest();
     added.extend(choice.pinned(pins, &mut warnings));
     // Each round keeps a package more, or is the last.
     while !added.is_empty() {
         choice.keep(&added);
-        added = choice.missing(&added);
+        added = choice.missing(&added)?;
     }
-    Current {
+    Ok(Current {
         listed: choice.listed(),
         warnings,
+    })
+}
+
+/// Ends what is being done when the run is to stop.
+fn go_on(cancelled: &AtomicBool) -> Result<(), Error> {
+    match cancelled.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted),
+        false => Ok(()),
     }
 }
 
@@ -100,23 +125,24 @@ struct Choice<'s, 'a> {
     /// By shelf and place.
     kept: Vec<Vec<bool>>,
     views: Vec<Vec<usize>>,
-    /// Dependencies that were looked at: by their text, where in `specs`.
-    known: HashMap<Cow<'a, str>, usize>,
-    specs: Vec<Option<MatchSpec>>,
-    /// Views and dependencies of which nothing is missing any more.
-    settled: HashSet<(usize, usize)>,
+    /// Dependencies of which nothing is missing any more, each with the shelf that it stands on.
+    settled: HashSet<(Cow<'a, str>, usize)>,
+    cancelled: &'s AtomicBool,
 }
 
 impl<'s, 'a> Choice<'s, 'a> {
-    fn new(shelves: &'s [Shelf<'a>], views: Vec<Vec<usize>>) -> Choice<'s, 'a> {
+    fn new(
+        shelves: &'s [Shelf<'a>],
+        views: Vec<Vec<usize>>,
+        cancelled: &'s AtomicBool,
+    ) -> Choice<'s, 'a> {
         let kept = shelves.iter().map(|shelf| vec![false; shelf.len()]);
         Choice {
             shelves,
             kept: kept.collect(),
             views,
-            known: HashMap::new(),
-            specs: Vec::new(),
             settled: HashSet::new(),
+            cancelled,
         }
     }
 
@@ -167,66 +193,42 @@ impl<'s, 'a> Choice<'s, 'a> {
     }
 
     /// What packages that were kept last make necessary, and isn't kept yet.
-    fn missing(&mut self, added: &BTreeSet<Place>) -> BTreeSet<Place> {
+    fn missing(&mut self, added: &BTreeSet<Place>) -> Result<BTreeSet<Place>, Error> {
         let mut missing = BTreeSet::new();
+        let mut due = HashMap::<Cow<'a, str>, Vec<usize>>::new();
         for (at, place) in added {
+            go_on(self.cancelled)?;
             let Some(shelf) = self.shelves.get(*at) else {
                 continue;
             };
             missing.extend(shelf.without_features_for(*place).map(|place| (*at, place)));
             for dependency in shelf.dependencies(*place) {
-                let spec = self.spec(dependency);
-                for view in 0..self.views.len() {
-                    let seen = self.views.get(view).is_some_and(|view| view.contains(at));
-                    if seen && self.settled.insert((view, spec)) {
-                        missing.extend(self.backfill(view, spec));
-                    }
+                if self.settled.insert((dependency.clone(), *at)) {
+                    due.entry(dependency).or_default().push(*at);
                 }
             }
         }
+        for (dependency, shelves) in due {
+            missing.extend(self.backfill(&dependency, &shelves)?);
+        }
         missing.retain(|place| !self.is_kept(*place));
-        missing
+        Ok(missing)
     }
 
-    /// The number of a dependency, which is read once.
-    fn spec(&mut self, text: Cow<'a, str>) -> usize {
-        if let Some(known) = self.known.get(&text) {
-            return *known;
+    /// All builds of the newest version that meets a dependency of packages on these shelves, per view where none that
+    /// is kept does.
+    fn backfill(&self, dependency: &str, shelves: &[usize]) -> Result<Vec<Place>, Error> {
+        let Some(spec) = MatchSpec::parse(dependency) else {
+            return Ok(Vec::new());
+        };
+        let mut search = Search::new(self, &spec);
+        let mut places = Vec::new();
+        for view in &self.views {
+            if shelves.iter().any(|at| view.contains(at)) {
+                places.extend(search.missing_in(view)?);
+            }
         }
-        let number = self.specs.len();
-        self.specs.push(MatchSpec::parse(&text));
-        self.known.insert(text, number);
-        number
-    }
-
-    /// All builds of the newest version that meets a dependency in a view, where none that is kept does.
-    fn backfill(&self, view: usize, spec: usize) -> Vec<Place> {
-        let (Some(view), Some(Some(spec))) = (self.views.get(view), self.specs.get(spec)) else {
-            return Vec::new();
-        };
-        let shelves = || {
-            view.iter()
-                .filter_map(|at| Some((*at, self.shelves.get(*at)?)))
-        };
-        let met = shelves().any(|(at, shelf)| {
-            let kept = shelf.places(spec.name());
-            kept.filter(|place| self.is_kept((at, *place)))
-                .any(|place| shelf.accepted(place, spec))
-        });
-        if met {
-            return Vec::new();
-        }
-        let newest = |shelf: &'s Shelf<'a>| shelf.newest_match(spec);
-        let Some(best) = shelves().filter_map(|(_, shelf)| newest(shelf)).max() else {
-            return Vec::new();
-        };
-        let meeting = shelves().filter(|(_, shelf)| newest(shelf) == Some(best));
-        meeting
-            .flat_map(|(at, shelf)| {
-                let builds = shelf.builds_of(spec.name(), best);
-                builds.map(move |place| (at, place)).collect::<Vec<_>>()
-            })
-            .collect()
+        Ok(places)
     }
 
     fn listed(&self) -> Vec<Vec<Listed>> {

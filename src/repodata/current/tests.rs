@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Current, Pins, current, views};
+use super::{Choice, Current, Pins, Shelf, Versions, current, views};
 use crate::channel::SubdirName;
 use crate::details::Details;
+use crate::error::Error;
 use crate::json;
 use crate::match_spec::MatchSpec;
 use crate::package::Format;
@@ -36,6 +38,15 @@ fn needs(file: &str, depends: &[&str]) -> Listed {
 }
 
 fn run(subdirs: &[(&str, Vec<Listed>)], pins: &Pins) -> Current {
+    with_documents(subdirs, |documents| {
+        current(documents, pins, &AtomicBool::new(false)).unwrap()
+    })
+}
+
+fn with_documents<T>(
+    subdirs: &[(&str, Vec<Listed>)],
+    then: impl FnOnce(&[&Document<'_>]) -> T,
+) -> T {
     let names: Vec<_> = subdirs
         .iter()
         .map(|(name, _)| SubdirName::standard(name).unwrap())
@@ -51,7 +62,7 @@ fn run(subdirs: &[(&str, Vec<Listed>)], pins: &Pins) -> Current {
             signatures: json::Object::new(),
         })
         .collect();
-    current(&documents.iter().collect::<Vec<_>>(), pins)
+    then(&documents.iter().collect::<Vec<_>>())
 }
 
 /// The file names of each subdir, without those that are a subdir's newest anyway.
@@ -257,6 +268,30 @@ fn what_is_of_another_type_counts_as_absent() {
         names(&[("noarch", listed)]),
         [["a-1-0.conda", "b-1-0.conda", "c-1-0.conda", "c-2-0.conda"]]
     );
+}
+
+#[test]
+fn whoever_stops_the_run_is_heeded_at_each_step() {
+    let listed = vec![
+        needs("a-1-0.conda", &["b <2"]),
+        needs("b-1-0.conda", &[]),
+        needs("b-2-0.conda", &[]),
+    ];
+    let cancelled = AtomicBool::new(true);
+    with_documents(&[("noarch", listed)], |documents| {
+        let stopped = current(documents, &Pins::default(), &cancelled);
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+        let shelves = [Shelf::new(&documents[0].listed, &mut Versions::default())];
+        let mut choice = Choice::new(&shelves, views(documents), &cancelled);
+        let newest = choice.newest();
+        // Before a package's dependencies are read, and before a shelf is searched for one.
+        assert!(matches!(choice.missing(&newest), Err(Error::Interrupted)));
+        let searched = |choice: &Choice<'_, '_>| choice.backfill("b <2", &[0]);
+        assert!(matches!(searched(&choice), Err(Error::Interrupted)));
+        cancelled.store(false, Ordering::Relaxed);
+        assert_eq!(searched(&choice).unwrap(), [(0, 2)]);
+        assert_eq!(choice.missing(&newest).unwrap().len(), 1);
+    });
 }
 
 fn channels() -> impl Strategy<Value = Vec<(&'static str, Vec<Listed>)>> {
