@@ -19,6 +19,23 @@ use crate::version::Version;
 use pattern::{NumberPattern, Pattern};
 use version_spec::VersionSpec;
 
+/// The most versions that the MatchSpecs of one package may name, as [`versions_in`] counts them, to be all read: to
+/// read one takes a thousand times as long as to pass over it. Real packages name some hundreds.
+pub const MAX_VERSIONS: usize = 10_000;
+
+/// How many versions a MatchSpec names, or a JSON list of them, at most, where each takes 16 bytes: a long one takes
+/// the time of many. A regular expression counts as ten.
+pub fn versions_in(text: &str) -> usize {
+    let starts = text.bytes().map(|byte| match byte {
+        b',' | b'|' => 1,
+        b'^' => 9,
+        _ => 0_usize,
+    });
+    starts
+        .fold(text.len() / 16, usize::saturating_add)
+        .saturating_add(1)
+}
+
 /// A query for packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatchSpec {

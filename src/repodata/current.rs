@@ -15,7 +15,7 @@
 //! # What it takes
 //! A dependency takes hundreds of times its text in memory once it is read, and to look for it takes time for each
 //! version that it names and each package of its name. So none is kept once it was looked at, and no shelf is
-//! searched twice for it in a round.
+//! searched twice for it in a round; of a package whose dependencies name too many versions, the last are left out.
 
 mod pins;
 mod search;
@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Document, Listed};
 use crate::error::Error;
-use crate::match_spec::MatchSpec;
+use crate::match_spec::{self, MAX_VERSIONS, MatchSpec};
 use crate::version::Version;
 pub use pins::Pins;
 use search::Search;
@@ -70,6 +70,7 @@ pub fn current(
         choice.keep(&added);
         added = choice.missing(&added)?;
     }
+    warnings.extend(choice.crowded(documents));
     Ok(Current {
         listed: choice.listed(),
         warnings,
@@ -127,6 +128,8 @@ struct Choice<'s, 'a> {
     views: Vec<Vec<usize>>,
     /// Dependencies of which nothing is missing any more, each with the shelf that it stands on.
     settled: HashSet<(Cow<'a, str>, usize)>,
+    /// Packages whose dependencies name too many versions.
+    crowded: BTreeSet<Place>,
     cancelled: &'s AtomicBool,
 }
 
@@ -142,6 +145,7 @@ impl<'s, 'a> Choice<'s, 'a> {
             kept: kept.collect(),
             views,
             settled: HashSet::new(),
+            crowded: BTreeSet::new(),
             cancelled,
         }
     }
@@ -202,7 +206,7 @@ impl<'s, 'a> Choice<'s, 'a> {
                 continue;
             };
             missing.extend(shelf.without_features_for(*place).map(|place| (*at, place)));
-            for dependency in shelf.dependencies(*place) {
+            for dependency in self.dependencies((*at, *place)) {
                 if self.settled.insert((dependency.clone(), *at)) {
                     due.entry(dependency).or_default().push(*at);
                 }
@@ -213,6 +217,22 @@ impl<'s, 'a> Choice<'s, 'a> {
         }
         missing.retain(|place| !self.is_kept(*place));
         Ok(missing)
+    }
+
+    /// What a package depends on, up to where too many versions are named.
+    fn dependencies(&mut self, (at, place): Place) -> Vec<Cow<'a, str>> {
+        let shelf = self.shelves.get(at);
+        let mut dependencies = shelf.map_or_else(Vec::new, |shelf| shelf.dependencies(place));
+        let mut versions = 0_usize;
+        let end = dependencies.iter().position(|text| {
+            versions = versions.saturating_add(match_spec::versions_in(text));
+            versions > MAX_VERSIONS
+        });
+        if let Some(end) = end {
+            dependencies.truncate(end);
+            self.crowded.insert((at, place));
+        }
+        dependencies
     }
 
     /// All builds of the newest version that meets a dependency of packages on these shelves, per view where none that
@@ -229,6 +249,18 @@ impl<'s, 'a> Choice<'s, 'a> {
             }
         }
         Ok(places)
+    }
+
+    /// A warning for each package whose dependencies name too many versions.
+    fn crowded(&self, documents: &[&Document<'_>]) -> Vec<String> {
+        let crowded = self.crowded.iter().filter_map(|(at, place)| {
+            let file = self.shelves.get(*at)?.get(*place)?.file();
+            Some(format!(
+                "{}: its dependencies name more than {MAX_VERSIONS} versions; what the last ones need may be missing from current_repodata.json; build the package with fewer",
+                documents.get(*at)?.subdir.path_of(file),
+            ))
+        });
+        crowded.collect()
     }
 
     fn listed(&self) -> Vec<Vec<Listed>> {

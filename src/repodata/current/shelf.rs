@@ -210,6 +210,11 @@ impl<'a> Shelved<'a> {
         })
     }
 
+    /// The package's file name.
+    pub fn file(&self) -> &'a str {
+        &self.listed.name
+    }
+
     /// The order of packages of one version.
     fn later_first(&self) -> (Reverse<i64>, Reverse<i64>, &str) {
         let (number, timestamp) = (self.build_number, self.timestamp);

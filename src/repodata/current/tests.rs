@@ -9,7 +9,7 @@ use crate::channel::SubdirName;
 use crate::details::Details;
 use crate::error::Error;
 use crate::json;
-use crate::match_spec::MatchSpec;
+use crate::match_spec::{MAX_VERSIONS, MatchSpec};
 use crate::package::Format;
 use crate::repodata::{Document, Listed};
 use proptest::prelude::*;
@@ -268,6 +268,36 @@ fn what_is_of_another_type_counts_as_absent() {
         names(&[("noarch", listed)]),
         [["a-1-0.conda", "b-1-0.conda", "c-1-0.conda", "c-2-0.conda"]]
     );
+}
+
+#[test]
+fn dependencies_that_name_too_many_versions_are_left_out() {
+    // Each names five versions, and there is one too many at last.
+    let of = |at: usize| format!("a {at}|9|9|9|9");
+    let mut depends: Vec<_> = (0..MAX_VERSIONS / 5).map(of).collect();
+    let versions = [0, 7, MAX_VERSIONS / 5 - 1, MAX_VERSIONS / 5, 5000];
+    let mut listed: Vec<_> = versions
+        .iter()
+        .map(|version| needs(&format!("a-{version}-0.conda"), &[]))
+        .collect();
+    for (more, kept, warned) in [
+        (None, &versions[..3], false),
+        (Some(of(MAX_VERSIONS / 5)), &versions[..3], true),
+    ] {
+        depends.extend(more);
+        listed.retain(|one| !one.name.starts_with("crowd"));
+        let depends = json!({"depends": depends});
+        listed.push(package("crowd-1-0.conda", depends));
+        let current = run(&[("noarch", listed.clone())], &Pins::default());
+        let names: Vec<_> = current.listed[0].iter().map(|one| &one.name).collect();
+        let mut expected: Vec<_> = kept.iter().map(|it| format!("a-{it}-0.conda")).collect();
+        expected.extend(["a-5000-0.conda".to_owned(), "crowd-1-0.conda".to_owned()]);
+        expected.sort();
+        assert_eq!(names, expected.iter().collect::<Vec<_>>());
+        let says = "noarch/crowd-1-0.conda: its dependencies name more than 10000 versions";
+        assert_eq!(current.warnings.len(), usize::from(warned));
+        assert!(current.warnings.iter().all(|it| it.starts_with(says)));
+    }
 }
 
 #[test]
