@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::Listed;
 use crate::json::{self, Json, Members, Object};
-use crate::match_spec::MatchSpec;
+use crate::match_spec::{self, MAX_VERSIONS, MatchSpec};
 use crate::package::Format;
 
 /// A record that needs the revision has one of these words in its text: the keywords that CEPs 43, 44 and 45
@@ -190,11 +190,15 @@ pub fn is_for_third(one: &Listed) -> bool {
 
 fn needs_third(members: &Members<'_>) -> bool {
     members.0.iter().any(|(key, raw)| match key.as_str() {
-        "depends" | "constrains" => items(raw).iter().any(|item| {
-            text(item)
-                .and_then(|spec| MatchSpec::parse(&spec))
-                .is_some_and(|spec| spec.needs_v3())
-        }),
+        // Where they aren't read, clients of before are not told of what they may not understand.
+        "depends" | "constrains" => {
+            too_many(raw)
+                || items(raw).iter().any(|item| {
+                    let spec = text(item).filter(|spec| spec.contains('['));
+                    let spec = spec.and_then(|spec| MatchSpec::parse(&spec));
+                    spec.is_some_and(|spec| spec.needs_v3())
+                })
+        }
         "extra_depends" => {
             let groups: Option<Members<'_>> = serde_json::from_str(raw.get()).ok();
             groups.is_some_and(|groups| !groups.0.is_empty())
@@ -212,7 +216,7 @@ fn needs_third(members: &Members<'_>) -> bool {
 fn in_brackets(members: &Members<'_>, unfit: &mut Vec<String>) -> Option<String> {
     changed(members, &mut |key, raw| match key {
         "depends" | "constrains" => list_in_brackets(raw, unfit),
-        "extra_depends" => {
+        "extra_depends" if !too_many(raw) => {
             let groups: Members<'_> = serde_json::from_str(raw.get()).ok()?;
             changed(&groups, &mut |_, list| list_in_brackets(list, unfit))
         }
@@ -221,6 +225,9 @@ fn in_brackets(members: &Members<'_>, unfit: &mut Vec<String>) -> Option<String>
 }
 
 fn list_in_brackets(raw: &RawValue, unfit: &mut Vec<String>) -> Option<String> {
+    if too_many(raw) {
+        return None;
+    }
     let (mut out, mut changed) = (String::from("["), false);
     for (position, item) in items(raw).into_iter().enumerate() {
         if position > 0 {
@@ -245,6 +252,11 @@ fn list_in_brackets(raw: &RawValue, unfit: &mut Vec<String>) -> Option<String> {
     }
     out.push(']');
     changed.then_some(out)
+}
+
+/// Whether lists of MatchSpecs name more versions than are read; they keep their text then.
+fn too_many(raw: &RawValue) -> bool {
+    match_spec::versions_in(raw.get()) > MAX_VERSIONS
 }
 
 /// The items of an array; none of what is no array.
@@ -399,6 +411,31 @@ mod tests {
         });
         assert_eq!(unfit, not_said.collect::<Vec<_>>().repeat(3));
         assert!(Sections::of([&one], false).revision.packages == 1, "extras");
+    }
+
+    #[test]
+    fn lists_that_name_too_many_versions_keep_their_text() {
+        let spec = format!("\"a 1{}\"", "|1".repeat(99));
+        let list = |specs: usize| format!("[{}]", vec![&*spec; specs].join(","));
+        let counts = (1..).find(|specs| match_spec::versions_in(&list(*specs)) > MAX_VERSIONS);
+        let of = |specs: usize| {
+            let record = format!(r#"{{"depends":{},"z":"when"}}"#, list(specs));
+            listed("a-1-0.conda", &record)
+        };
+        let too_many = counts.unwrap();
+        let most = of(too_many - 1);
+        assert!(Sections::of([&most], false).third.is_empty());
+        let third = Sections::of([&most], true).third;
+        assert!(
+            third.conda[0]
+                .record
+                .starts_with(r#"{"depends":["a[version=\"1|1"#)
+        );
+        let more = of(too_many);
+        for next in [false, true] {
+            let sections = Sections::of([&more], next);
+            assert_eq!(sections.third.conda[0].record, more.record);
+        }
     }
 
     #[test]
