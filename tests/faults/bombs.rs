@@ -670,6 +670,55 @@ fn metadata_that_becomes_large_is_refused_or_listed() {
     }
 }
 
+/// One package of a few kilobytes whose dependencies are 16 MiB of versions, and hundreds with as many as are read.
+#[test]
+fn dependencies_that_name_many_versions_are_listed_in_flat_memory() {
+    // So many MatchSpecs, each a little different, of so many clauses.
+    let depends = |specs: usize, clauses: usize, clause: &str, end: &str| {
+        let specs: Vec<String> = (0..specs)
+            .map(|at| format!("a {at}{}{end}", clause.repeat(clauses - 1)))
+            .collect();
+        json!({"name": "NAME", "version": "1.0", "build": "0", "depends": specs}).to_string()
+    };
+    let scene = Scene::of_three();
+    let write = |name: &str, text: &str| {
+        let spec = PackageSpec::new(name, "1.0", "0").index_json(text.replacen("NAME", name, 1));
+        let tar = tar_of_members(&[vec![spec.index_member()], spec.payload_members()].concat());
+        scene.write(
+            &format!("channel/noarch/{name}-1.0-0.tar.bz2"),
+            bz2(&tar, 1),
+        );
+    };
+    // Whether the package stands among those that every client sees: others may need more than it knows.
+    let crowds = [
+        (depends(1020, 8100, "|1", ""), true),
+        (depends(100, 5400, "|<0", "[md5=when]"), false),
+        (depends(100, 3200, "|^a$", ""), true),
+        (depends(100, 1000, "|^(x{99}){9}$", "[md5=when]"), false),
+        (depends(30_000, 60, "|1", ""), true),
+        (depends(7_000, 15, "|^(x{99}){9}$", "[when=b]"), false),
+    ];
+    for (at, (text, _)) in crowds.iter().enumerate() {
+        write(&format!("crowd{at}"), text);
+    }
+    for at in 0..260 {
+        let text = depends(34, 256, "|1", "");
+        write(
+            &format!("many{at}"),
+            &text.replace("a ", &format!("a {at}.")),
+        );
+    }
+    let call = scene.call(&["channel", "--json", "--current-repodata"]);
+    let ran = measured(call, MIB);
+    let run = ran.run.exits(0).counts("listed", 269);
+    for (at, (_, listed)) in crowds.iter().enumerate() {
+        let file = format!("noarch/crowd{at}-1.0-0.tar.bz2");
+        assert_eq!(scene.is_listed(&file), *listed, "{file}");
+    }
+    run.says("crowd0-1.0-0.tar.bz2: its dependencies name more than 10000 versions");
+    assert!(ran.peak < 400 << 10, "{} KiB", ran.peak);
+}
+
 #[test]
 fn a_cache_that_is_none_never_fills_the_memory() {
     let scene = Scene::of_three();

@@ -48,6 +48,7 @@ const CASES: [Case; 31] = [
         ("`index.json` 16 MiB", "tests/faults/flawed.rs::metadata_beyond_its_cap_is_refused"),
         ("any other info member 64 MiB", "src/package/tests.rs::each_flaw_is_refused_in_words"),
         ("memory flat", "tests/faults/bombs.rs::documents_that_become_large_are_refused_or_passed_over"),
+        ("memory flat", "tests/faults/bombs.rs::dependencies_that_name_many_versions_are_listed_in_flat_memory"),
     ]),
     (5, "ZIP whose central and local headers differ, overlapping or duplicate or encrypted or deflated members, zip64: refuse what is inconsistent; read what is valid.", &[
         ("central and local headers differ", "fixtures/flawed/conda-local-central-differ"),
