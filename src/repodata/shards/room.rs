@@ -8,7 +8,7 @@ use crate::channel::SubdirName;
 use crate::error::Error;
 use crate::repodata::{Formats, Listed};
 
-/// Packages whose records and run exports have no more text than this, with [`FEW_EACH`] more for each, fit into one
+/// Packages whose records and run exports have no more text than this, and some more for each, fit into one
 /// shard without being weighed. A value takes at least two bytes of text and at most four reads, and in a shard never
 /// more than three times its text.
 pub const FEW: usize = MAX_READS / 2;
