@@ -16,6 +16,19 @@ fn pinned(channel: &Arc<Channel>, pins: &[usize]) -> Result<Generation, TufError
     load(loading(channel, Anchor::Pinned(&pins)))
 }
 
+/// The same, with a memory.
+fn remembered(
+    channel: &Arc<Channel>,
+    memory: &std::path::Path,
+    pins: &[usize],
+) -> Result<Generation, TufError> {
+    let pins: Vec<_> = pins.iter().map(|n| print(*n)).collect();
+    load(Loading {
+        memory: Some(memory),
+        ..loading(channel, Anchor::Pinned(&pins))
+    })
+}
+
 /// Changes a file of JSON.
 fn edit(channel: &Channel, path: &str, change: impl Fn(&mut Value)) {
     let mut value = serde_json::from_slice(&channel.get(path)).unwrap();
@@ -202,13 +215,7 @@ fn damaged_memory_fails_closed() {
 fn other_pins_forget_the_root_of_the_first_ones_though_the_load_fails() {
     let (channel, first, made) = published();
     let memory = tempfile::tempdir().unwrap();
-    let load = |pins: &[usize]| {
-        let pins: Vec<_> = pins.iter().map(|n| print(*n)).collect();
-        super::load(Loading {
-            memory: Some(memory.path()),
-            ..loading(&channel, Anchor::Pinned(&pins))
-        })
-    };
+    let load = |pins: &[usize]| remembered(&channel, memory.path(), pins);
     load(&[0]).unwrap();
     // Key 2 takes over, and is pinned instead; somebody breaks the load behind the root that it signed.
     channel.put_root(&root(&plan(2, &[2], 1, &[1]), &[0, 2]));
@@ -231,13 +238,7 @@ fn other_pins_forget_the_root_of_the_first_ones_though_the_load_fails() {
 fn one_more_pin_forgets_no_root() {
     let (channel, first, made) = published();
     let memory = tempfile::tempdir().unwrap();
-    let load = |pins: &[usize]| {
-        let pins: Vec<_> = pins.iter().map(|n| print(*n)).collect();
-        super::load(Loading {
-            memory: Some(memory.path()),
-            ..loading(&channel, Anchor::Pinned(&pins))
-        })
-    };
+    let load = |pins: &[usize]| remembered(&channel, memory.path(), pins);
     load(&[0]).unwrap();
     // The index key was stolen: key 2 takes over as that, and as a key of the root.
     let second = root(&plan(2, &[0, 3], 1, &[2]), &[0, 3]);
