@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use base64ct::{Base64, Encoding as _};
 use rayon::prelude::*;
-use sigindex::cache::{Cache, Checked, Entry, Facts, Remembered, SqliteCache};
+use sigindex::cache::{Cache, Checked, Entry, Facts, Remembered, SqliteCache, channel_name};
 use sigindex::details::{Details, Install, Sources};
 use sigindex::keys::{Fingerprint, KeyName, KeysDir};
 use sigindex::record::{Record, hex};
@@ -50,7 +50,9 @@ impl SignedBy {
 /// Fills the channel's folders and the cache. It takes one run of sigindex, by whoever calls this, to publish them.
 pub fn make(plan: &Plan, cache: &Path, signed: Option<&SignedBy>) -> io::Result<()> {
     plan.make_folders()?;
-    let mut cache = SqliteCache::open(cache).map_err(io::Error::other)?;
+    let channel = plan.out.canonicalize()?;
+    let channel = channel_name(channel.as_os_str(), channel.as_os_str());
+    let mut cache = SqliteCache::open(cache, &channel).map_err(io::Error::other)?;
     let numbers: Vec<usize> = (0..plan.packages).collect();
     for some in numbers.chunks(AT_ONCE) {
         let entries = some.par_iter().map(|number| entry(plan, *number, signed));

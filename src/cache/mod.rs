@@ -9,6 +9,7 @@ mod row;
 mod sqlite;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
@@ -16,6 +17,7 @@ use rusqlite::ErrorCode;
 use crate::details::Details;
 use crate::keys::{Fingerprint, KeyName};
 use crate::record::Record;
+use crate::shown::told;
 use crate::storage::Stat;
 
 pub use claims::{Claimed, Claims, PackageName, Unread};
@@ -31,7 +33,16 @@ pub fn is_shared(name: &str) -> bool {
         .any(|scheme| name.starts_with(scheme))
 }
 
-/// A memory of packages. Losing it costs time, never correctness.
+/// What a channel is called in a cache, which holds many: its place (the folder's path, absolute and without links, or
+/// the URL), and that of its output where that is another one.
+pub fn channel_name(source: &OsStr, target: &OsStr) -> String {
+    match source == target {
+        true => told(source),
+        false => format!("{} to {}", told(source), told(target)),
+    }
+}
+
+/// A channel's memory of its packages. Losing it costs time, never correctness.
 pub trait Cache: Send {
     /// Everything that is remembered of a subdir, by file name.
     ///

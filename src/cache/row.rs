@@ -8,17 +8,19 @@ use crate::keys::{Fingerprint, KeyName};
 use crate::record::Record;
 use crate::storage::Stat;
 
-/// All of a subdir.
-pub(super) const LOAD: &str = "SELECT name, size, mtime, inode, ctime, sha256, record, mismatch, decoded, indexed_timestamp,
+/// All of a channel's subdir.
+pub(super) const LOAD: &str =
+    "SELECT name, size, mtime, inode, ctime, sha256, record, mismatch, decoded, indexed_timestamp,
     sig_size, sig_mtime, sig_inode, sig_ctime, sig_key, sig_fingerprint, sig_value, details,
-    sigs_size, sigs_mtime, sigs_inode, sigs_ctime, sigs_sha256, checksum FROM package WHERE subdir = ?1";
+    sigs_size, sigs_mtime, sigs_inode, sigs_ctime, sigs_sha256, checksum FROM package
+    WHERE channel = (SELECT id FROM channel WHERE name = ?1) AND subdir = ?2";
 
 const STORE: &str = "INSERT OR REPLACE INTO package VALUES
     (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-     ?20, ?21, ?22, ?23, ?24, ?25)";
+     ?20, ?21, ?22, ?23, ?24, ?25, ?26)";
 
 /// Puts a package's row in the place of one of the same name.
-pub(super) fn store(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+pub(super) fn store(connection: &Connection, channel: i64, entry: &Entry) -> rusqlite::Result<()> {
     let Entry {
         subdir,
         name,
@@ -29,6 +31,7 @@ pub(super) fn store(connection: &Connection, entry: &Entry) -> rusqlite::Result<
     let sigs = known.attestations.as_ref();
     let sigs_stat = sigs.map(|sigs| sigs.stat);
     connection.prepare_cached(STORE)?.execute(params![
+        channel,
         subdir,
         name,
         known.stat.size.cast_signed(),
@@ -56,6 +59,18 @@ pub(super) fn store(connection: &Connection, entry: &Entry) -> rusqlite::Result<
         checksum(name, known),
     ])?;
     Ok(())
+}
+
+/// Takes a package's row away.
+pub(super) fn forget(
+    connection: &Connection,
+    channel: i64,
+    subdir: &str,
+    name: &str,
+) -> rusqlite::Result<()> {
+    let forget = "DELETE FROM package WHERE channel = ?1 AND subdir = ?2 AND name = ?3";
+    let row = params![channel, subdir, name];
+    connection.prepare_cached(forget)?.execute(row).map(drop)
 }
 
 /// What a row says; `None` where it makes no sense.

@@ -1,5 +1,5 @@
 //! The cache in an SQLite file (rollback journal, no WAL: network file systems and read-only media
-//! stay safe). Owns the file, its modes and its schema. A broken or foreign file is put aside, never an error.
+//! stay safe), which holds any number of channels, each by its name. Owns the file, its modes and its schema. A broken or foreign file is put aside, never an error.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,12 @@ use super::{Cache, CacheError, Entry, Gone, Known, Seen, Versions};
 use crate::shown::shown;
 
 /// Rises with every change of the schema or of what a column means.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 
 const SCHEMA: &str = "
+    CREATE TABLE channel (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
     CREATE TABLE package (
-        subdir TEXT NOT NULL, name TEXT NOT NULL,
+        channel INTEGER NOT NULL, subdir TEXT NOT NULL, name TEXT NOT NULL,
         size INTEGER NOT NULL, mtime INTEGER NOT NULL, inode INTEGER NOT NULL, ctime INTEGER NOT NULL,
         sha256 BLOB NOT NULL, record TEXT NOT NULL, mismatch TEXT, decoded INTEGER NOT NULL,
         indexed_timestamp INTEGER NOT NULL,
@@ -29,9 +30,13 @@ const SCHEMA: &str = "
         details TEXT NOT NULL,
         sigs_size INTEGER, sigs_mtime INTEGER, sigs_inode INTEGER, sigs_ctime INTEGER, sigs_sha256 BLOB,
         checksum INTEGER NOT NULL,
-        PRIMARY KEY (subdir, name)
+        PRIMARY KEY (channel, subdir, name)
     ) WITHOUT ROWID;
-    CREATE TABLE ledger (one INTEGER PRIMARY KEY, text TEXT NOT NULL, checksum INTEGER NOT NULL);";
+    CREATE TABLE ledger (channel INTEGER PRIMARY KEY, text TEXT NOT NULL, checksum INTEGER NOT NULL);
+    CREATE TABLE seen (
+        channel INTEGER NOT NULL, role TEXT NOT NULL, version INTEGER NOT NULL,
+        PRIMARY KEY (channel, role)
+    ) WITHOUT ROWID;";
 
 /// Pages that are held in memory, in KiB and negative: all are read once, in their order.
 const READING: i64 = -4_096;
@@ -42,29 +47,31 @@ const WRITING: i64 = -65_536;
 /// Large enough that a row fits into its page: of smaller pages each row would take one more for its rest.
 const PAGE_SIZE: i64 = 16_384;
 
-/// Made when it is needed, so that older caches go on as they are.
-const SEEN: &str = "CREATE TABLE IF NOT EXISTS seen (role TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;";
+const LOAD_SEEN: &str = "SELECT role, version FROM seen
+    WHERE channel = (SELECT id FROM channel WHERE name = ?1)";
 
-const LOAD_SEEN: &str = "SELECT role, version FROM seen";
+const STORE_SEEN: &str = "INSERT INTO seen VALUES (?1, ?2, ?3)
+    ON CONFLICT (channel, role) DO UPDATE SET version = excluded.version";
 
-const STORE_SEEN: &str = "INSERT INTO seen VALUES (?1, ?2)
-    ON CONFLICT (role) DO UPDATE SET version = excluded.version";
+const LOAD_LEDGER: &str = "SELECT text, checksum FROM ledger
+    WHERE channel = (SELECT id FROM channel WHERE name = ?1)";
 
-/// A cache in a file of its own, mode 0600 in a folder of 0700.
+/// A channel's part of a cache in a file, mode 0600 in a folder of 0700.
 #[derive(Debug)]
 pub struct SqliteCache {
     path: PathBuf,
+    channel: String,
     connection: Connection,
     note: Option<String>,
     read_only: bool,
 }
 
 impl SqliteCache {
-    /// Opens or makes the cache. One that is corrupt or of another version is put aside, with a note.
+    /// Opens or makes the cache, for a channel of this name. One that is corrupt or of another version is put aside, with a note.
     ///
     /// # Errors
     /// When the place can't be written, or others may write it.
-    pub fn open(path: &Path) -> Result<SqliteCache, CacheError> {
+    pub fn open(path: &Path, channel: &str) -> Result<SqliteCache, CacheError> {
         make_private(path)?;
         demand_file(path)?;
         let mut note = None;
@@ -79,6 +86,7 @@ impl SqliteCache {
         };
         Ok(SqliteCache {
             path: path.to_owned(),
+            channel: channel.to_owned(),
             connection,
             note,
             read_only: false,
@@ -86,7 +94,7 @@ impl SqliteCache {
     }
 
     /// Opens an existing cache without ever writing it, for a dry run. `None` where there is none that serves.
-    pub fn open_read_only(path: &Path) -> Option<SqliteCache> {
+    pub fn open_read_only(path: &Path, channel: &str) -> Option<SqliteCache> {
         demand_file(path).ok()?;
         trusted(path, &std::fs::metadata(path).ok()?).ok()?;
         let connection =
@@ -96,6 +104,7 @@ impl SqliteCache {
             && connection.prepare(row::LOAD).is_ok();
         serves.then(|| SqliteCache {
             path: path.to_owned(),
+            channel: channel.to_owned(),
             connection,
             note: None,
             read_only: true,
@@ -121,14 +130,14 @@ impl SqliteCache {
     fn healed<T: Default>(
         &mut self,
         operation: &'static str,
-        work: impl Fn(&mut Connection) -> rusqlite::Result<T>,
+        work: impl Fn(&mut Connection, &str) -> rusqlite::Result<T>,
     ) -> Result<T, CacheError> {
-        match work(&mut self.connection) {
+        match work(&mut self.connection, &self.channel) {
             Err(cause) if self.read_only && is_corrupt(&cause) => Ok(T::default()),
             Err(cause) if !self.read_only && is_worthless(&self.path, &cause) => {
                 let (connection, said) = anew(&self.path, "is corrupt")?;
                 (self.connection, self.note) = (connection, Some(said));
-                work(&mut self.connection).map_err(self.fail(operation))
+                work(&mut self.connection, &self.channel).map_err(self.fail(operation))
             }
             done => done.map_err(self.fail(operation)),
         }
@@ -146,9 +155,9 @@ fn anew(path: &Path, why: &str) -> Result<(Connection, String), CacheError> {
 
 impl Cache for SqliteCache {
     fn load(&mut self, subdir: &str) -> Result<Known, CacheError> {
-        self.healed("read", |connection| {
+        self.healed("read", |connection, channel| {
             let mut statement = connection.prepare_cached(row::LOAD)?;
-            let rows = statement.query_map([subdir], |row| Ok(row::remembered(row)))?;
+            let rows = statement.query_map([channel, subdir], |row| Ok(row::remembered(row)))?;
             // A row that makes no sense is as good as none: its package is read again.
             let sound = rows.filter_map(Result::transpose);
             sound
@@ -158,24 +167,23 @@ impl Cache for SqliteCache {
     }
 
     fn store(&mut self, learnt: &[Entry], gone: &[Gone]) -> Result<(), CacheError> {
-        self.healed("written", |connection| {
+        self.healed("written", |connection, channel| {
             connection.pragma_update(None, "cache_size", WRITING)?;
             let transaction = connection.transaction()?;
-            transaction.execute("DELETE FROM ledger", [])?;
+            let id = id_of(&transaction, channel)?;
+            transaction.execute("DELETE FROM ledger WHERE channel = ?1", [id])?;
             for entry in learnt {
-                row::store(&transaction, entry)?;
+                row::store(&transaction, id, entry)?;
             }
             for Gone { subdir, name } in gone {
-                transaction
-                    .prepare_cached("DELETE FROM package WHERE subdir = ?1 AND name = ?2")?
-                    .execute(params![subdir, name])?;
+                row::forget(&transaction, id, subdir, name)?;
             }
             transaction.commit()
         })
     }
 
     fn seen(&mut self, versions: &Versions, which: Seen) -> Result<Versions, CacheError> {
-        let known = self.healed("read", |connection| seen(connection))?;
+        let known = self.healed("read", |connection, channel| seen(connection, channel))?;
         let is_new = |(role, version): &(&String, &u64)| match (known.get(*role), which) {
             (None, _) => true,
             (Some(known), Seen::Higher) => known < *version,
@@ -185,29 +193,32 @@ impl Cache for SqliteCache {
         if news.is_empty() {
             return Ok(known);
         }
-        self.healed("written", |connection| {
-            connection.execute_batch(SEEN)?;
+        self.healed("written", |connection, channel| {
             let transaction = connection.transaction()?;
+            let id = id_of(&transaction, channel)?;
             for (role, version) in &news {
                 // SQLite counts to i64::MAX, and so high no version is.
                 let version = i64::try_from(**version).unwrap_or(i64::MAX);
-                transaction.execute(STORE_SEEN, params![role, version])?;
+                transaction.execute(STORE_SEEN, params![id, role, version])?;
             }
             transaction.commit()?;
-            seen(connection)
+            seen(connection, channel)
         })
     }
 
     fn ledger(&mut self, next: Option<&str>) -> Result<Option<String>, CacheError> {
         if let Some(text) = next {
-            return self.healed("written", |connection| {
-                let row = params![text, crc32fast::hash(text.as_bytes())];
-                connection.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?1, ?2)", row)?;
+            return self.healed("written", |connection, channel| {
+                let transaction = connection.transaction()?;
+                let id = id_of(&transaction, channel)?;
+                let row = params![id, text, crc32fast::hash(text.as_bytes())];
+                transaction.execute("INSERT OR REPLACE INTO ledger VALUES (?1, ?2, ?3)", row)?;
+                transaction.commit()?;
                 Ok(Some(text.to_owned()))
             });
         }
-        self.healed("read", |connection| {
-            let found = connection.query_row("SELECT text, checksum FROM ledger", [], |row| {
+        self.healed("read", |connection, channel| {
+            let found = connection.query_row(LOAD_LEDGER, [channel], |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?))
             });
             let sound =
@@ -217,17 +228,24 @@ impl Cache for SqliteCache {
     }
 }
 
-/// The versions that were seen; none where there is no table of them yet.
-fn seen(connection: &Connection) -> rusqlite::Result<Versions> {
-    let there = "SELECT count(*) FROM sqlite_master WHERE name = 'seen'";
-    if connection.query_row(there, [], |row| row.get::<_, i64>(0))? == 0 {
-        return Ok(Versions::new());
-    }
+/// The versions that were seen.
+fn seen(connection: &Connection, channel: &str) -> rusqlite::Result<Versions> {
     let mut statement = connection.prepare(LOAD_SEEN)?;
-    let rows = statement.query_map([], |row| {
+    let rows = statement.query_map([channel], |row| {
         Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
     })?;
     rows.collect()
+}
+
+/// What stands for a channel in the tables; it gets a number with the first that is written of it.
+fn id_of(connection: &Connection, channel: &str) -> rusqlite::Result<i64> {
+    connection.execute(
+        "INSERT OR IGNORE INTO channel (name) VALUES (?1)",
+        [channel],
+    )?;
+    connection.query_row("SELECT id FROM channel WHERE name = ?1", [channel], |row| {
+        row.get(0)
+    })
 }
 
 /// Why a file can't serve as the cache as it is.
@@ -269,8 +287,8 @@ impl Unusable {
 /// SQLite does not take, or that gives values of another kind, tells of the tables.
 fn is_corrupt(cause: &rusqlite::Error) -> bool {
     use rusqlite::Error::{
-        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError,
-        Utf8Error,
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, QueryReturnedNoRows,
+        SqlInputError, Utf8Error,
     };
     use rusqlite::ErrorCode::{
         ConstraintViolation, DatabaseCorrupt, NotADatabase, TypeMismatch, Unknown,
@@ -279,6 +297,7 @@ fn is_corrupt(cause: &rusqlite::Error) -> bool {
         FromSqlConversionFailure(..)
         | IntegralValueOutOfRange(..)
         | InvalidColumnType(..)
+        | QueryReturnedNoRows
         | SqlInputError { .. }
         | Utf8Error(..) => true,
         cause => matches!(
@@ -368,6 +387,8 @@ mod tests {
     use crate::storage::Stat;
     use std::os::unix::fs::PermissionsExt as _;
 
+    const CHANNEL: &str = "/srv/channel";
+
     fn entry(name: &str, size: u64, signed: bool) -> Entry {
         let (record, _) = Record::new(
             br#"{"name":"a","version":"1","build":"0","license":"x"}"#,
@@ -416,7 +437,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("made/cache.db");
             std::thread::scope(|scope| {
-                let open = || SqliteCache::open(&path).map(|cache| cache.note().map(str::to_owned));
+                let open = || {
+                    SqliteCache::open(&path, CHANNEL).map(|cache| cache.note().map(str::to_owned))
+                };
                 let opened: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
                 for one in opened {
                     assert_eq!(one.join().unwrap().unwrap(), None);
@@ -429,7 +452,7 @@ mod tests {
     fn what_is_stored_is_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/cache.db");
-        let mut cache = SqliteCache::open(&path).unwrap();
+        let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
         let entries = [entry("a", 1, true), entry("b", 2, false)];
         cache.store(&entries, &[]).unwrap();
         cache.store(&entries[..1], &[]).unwrap();
@@ -437,7 +460,7 @@ mod tests {
         let modes = [path.parent().unwrap(), &path]
             .map(|p| std::fs::metadata(p).unwrap().permissions().mode() & 0o777);
         assert_eq!(modes, [0o700, 0o600]);
-        let mut cache = SqliteCache::open(&path).unwrap();
+        let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
         assert_eq!(cache.note(), None);
         let loaded = cache.load("noarch").unwrap();
         assert_eq!(loaded.get("a"), Some(&entries[0].known));
@@ -454,7 +477,7 @@ mod tests {
         cache.store(&[], &[gone]).unwrap();
         assert_eq!(cache.ledger(None).unwrap(), None);
         assert_eq!(cache.load("noarch").unwrap().len(), 1);
-        let mut dry = SqliteCache::open_read_only(&path).unwrap();
+        let mut dry = SqliteCache::open_read_only(&path, CHANNEL).unwrap();
         assert_eq!(dry.load("noarch").unwrap().len(), 1);
         assert!(dry.store(&entries, &[]).is_err());
     }
@@ -467,7 +490,7 @@ mod tests {
             let of = [("timestamp", timestamp), ("root", root)];
             Versions::from(of.map(|(role, version)| (role.to_owned(), version)))
         };
-        let mut cache = SqliteCache::open(&path).unwrap();
+        let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
         assert_eq!(
             cache.seen(&Versions::new(), Seen::Higher).unwrap(),
             Versions::new()
@@ -485,7 +508,7 @@ mod tests {
             versions(7, 2)
         );
         drop(cache);
-        let mut dry = SqliteCache::open_read_only(&path).unwrap();
+        let mut dry = SqliteCache::open_read_only(&path, CHANNEL).unwrap();
         assert_eq!(
             dry.seen(&Versions::new(), Seen::Higher).unwrap(),
             versions(7, 2)
@@ -496,7 +519,7 @@ mod tests {
             versions(7, 2)
         );
         assert!(dry.seen(&versions(8, 2), Seen::Higher).is_err());
-        let mut cache = SqliteCache::open(&path).unwrap();
+        let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
         assert_eq!(
             cache.seen(&Versions::new(), Seen::Higher).unwrap(),
             versions(7, 2)
@@ -514,7 +537,7 @@ mod tests {
         let path = folder.path().join("own/cache.db");
         let entries = [entry("a", 1, true)];
         for spoil in ["text", "version", "truncated"] {
-            let mut cache = SqliteCache::open(&path).unwrap();
+            let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
             cache.store(&entries, &[]).unwrap();
             drop(cache);
             match spoil {
@@ -530,8 +553,8 @@ mod tests {
                     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
                 }
             }
-            assert!(SqliteCache::open_read_only(&path).is_none() || spoil == "truncated");
-            let mut cache = SqliteCache::open(&path).unwrap();
+            assert!(SqliteCache::open_read_only(&path, CHANNEL).is_none() || spoil == "truncated");
+            let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
             assert!(cache.note().is_some(), "{spoil}");
             assert!(cache.load("noarch").unwrap().is_empty(), "{spoil}");
         }
@@ -541,20 +564,20 @@ mod tests {
     fn a_file_that_lost_its_last_bytes_or_has_other_tables_is_built_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("own/cache.db");
-        drop(SqliteCache::open(&path).unwrap());
+        drop(SqliteCache::open(&path, CHANNEL).unwrap());
         let whole = std::fs::metadata(&path).unwrap().len();
         let file = std::fs::OpenOptions::new().write(true).open(&path);
         // Less than a page, which SQLite itself does not see.
         file.unwrap().set_len(whole - 1).unwrap();
-        let cache = SqliteCache::open(&path).unwrap();
+        let cache = SqliteCache::open(&path, CHANNEL).unwrap();
         assert!(cache.note().unwrap().contains("is corrupt"));
         assert_eq!(std::fs::metadata(&path).unwrap().len(), whole);
         drop(cache);
         let connection = Connection::open(&path).unwrap();
         connection.execute_batch("DROP TABLE package").unwrap();
         drop(connection);
-        assert!(SqliteCache::open_read_only(&path).is_none());
-        let cache = SqliteCache::open(&path).unwrap();
+        assert!(SqliteCache::open_read_only(&path, CHANNEL).is_none());
+        let cache = SqliteCache::open(&path, CHANNEL).unwrap();
         let note = cache.note().unwrap();
         assert!(note.contains("has another form"), "{note}");
         let aside = format!("put aside as {}.broken", path.display());
@@ -565,7 +588,7 @@ mod tests {
     fn corruption_that_is_found_later_is_healed_where_that_may_be() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("own/cache.db");
-        let mut cache = SqliteCache::open(&path).unwrap();
+        let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
         let entries: Vec<_> = (0..500)
             .map(|at| entry(&format!("p{at}"), 1, true))
             .collect();
@@ -577,11 +600,11 @@ mod tests {
         // All but the first page, which has the tables' forms.
         bytes[PAGE_SIZE as usize..].fill(0xff);
         std::fs::write(&path, &bytes).unwrap();
-        let mut dry = SqliteCache::open_read_only(&path).unwrap();
+        let mut dry = SqliteCache::open_read_only(&path, CHANNEL).unwrap();
         assert!(dry.load("noarch").unwrap().is_empty());
         assert_eq!(dry.note(), None);
         assert!(std::fs::read(&path).unwrap() == bytes, "it was written");
-        let mut cache = SqliteCache::open(&path).unwrap();
+        let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
         assert_eq!(cache.note(), None);
         assert!(cache.load("noarch").unwrap().is_empty());
         assert!(cache.note().unwrap().contains("is corrupt"));
@@ -605,17 +628,17 @@ mod tests {
             "DROP TABLE seen; CREATE TABLE seen (name TEXT)",
             "UPDATE seen SET version = 'a'",
         ] {
-            let mut cache = SqliteCache::open(&path).unwrap();
+            let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
             cache.store(&[entry("a", 1, true)], &[]).unwrap();
             cache.ledger(Some("all is well")).unwrap();
             cache.seen(&versions, Seen::Any).unwrap();
             let other = Connection::open(&path).unwrap();
             other.execute_batch(change).unwrap();
             drop(other);
-            let mut read_only = SqliteCache::open_read_only(&path).unwrap();
+            let mut read_only = SqliteCache::open_read_only(&path, CHANNEL).unwrap();
             read_only.ledger(None).unwrap();
             read_only.seen(&Versions::new(), Seen::Any).unwrap();
-            let mut cache = SqliteCache::open(&path).unwrap();
+            let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
             cache.ledger(None).unwrap();
             cache.seen(&versions, Seen::Higher).unwrap();
             let entries = [entry("a", 1, true), entry("b", 2, false)];
@@ -630,7 +653,7 @@ mod tests {
     fn a_row_that_was_changed_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("own/cache.db");
-        let mut cache = SqliteCache::open(&path).unwrap();
+        let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
         for change in [
             "record = replace(record, 'license', 'LICENSE')",
             "size = size + 1",
@@ -655,10 +678,10 @@ mod tests {
     fn a_cache_that_others_may_write_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("own/cache.db");
-        drop(SqliteCache::open(&path).unwrap());
+        drop(SqliteCache::open(&path, CHANNEL).unwrap());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         assert!(matches!(
-            SqliteCache::open(&path),
+            SqliteCache::open(&path, CHANNEL),
             Err(CacheError::Untrusted { .. })
         ));
     }

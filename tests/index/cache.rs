@@ -169,6 +169,34 @@ fn each_channel_has_its_own() {
 }
 
 #[test]
+fn two_channels_in_one_file_know_nothing_of_each_other() {
+    let (scene, big) = with_payload();
+    scene.init_signed_index();
+    let flags = ["--cache", "both", "--stat", "mtime-size"];
+    scene.index(&flags).exits(0).counts("opened", 1);
+    let published = scene.record(&big)["sha256"].clone();
+    // The same name, size and mtime, and other bytes.
+    let other = format!("second/{big}");
+    scene.write(&other, scene.read(&format!("channel/{big}")));
+    set_mtime(&scene, &other, mtime(&scene, &format!("channel/{big}")));
+    tamper(&scene, &other);
+    for opened in [1, 0] {
+        let run = scene.run(&[&["second", "--json"], &flags[..]].concat());
+        run.exits(0)
+            .counts("opened", opened)
+            .counts("kept", 1 - opened);
+        scene.index(&flags).exits(0).counts("opened", 0);
+    }
+    let name = big.rsplit('/').next().unwrap();
+    let theirs = scene.json("second/linux-64/repodata.json")["packages.conda"][name].clone();
+    assert_ne!(theirs["sha256"], published);
+    assert_eq!(scene.record(&big)["sha256"], published);
+    for channel in ["channel", "second"] {
+        scene.run(&["verify", channel]).exits(0);
+    }
+}
+
+#[test]
 fn a_file_of_another_time_or_inode_is_hashed_again_and_never_signed_again() {
     let scene = Scene::of_three();
     let a = format!("channel/{}", scene.package("a"));

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use sigindex::cache::SqliteCache;
+use sigindex::cache::{SqliteCache, channel_name};
 use sigindex::channel::Selection;
 use sigindex::index::{
     Config, Freshness, Keys, Patches, Places, Policy, RoleKeys, SignedConfig, SigningKey, Tools,
@@ -157,10 +157,13 @@ fn meddled(scene: &Scene, package: &str, moment: Moment) -> Report {
         let key = folder.load_private(&name, &|_| panic!("it has no passphrase"));
         Ok(local_signer(key?))
     };
+    let place = scene.path("channel").canonicalize().unwrap();
+    let name = channel_name(place.as_os_str(), place.as_os_str());
+    let mut cache = SqliteCache::open(&scene.path("own/cache.db"), &name).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
     let tools = Tools {
         places: Places::new(&meddler, None),
-        cache: &mut SqliteCache::open(&scene.path("own/cache.db")).unwrap(),
+        cache: &mut cache,
         keyring: &folder.public_keys().unwrap(),
         key: SigningKey::new(Box::new(open), Box::new(|_| Ok(()))),
         roles: RoleKeys {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use sigindex::cache::SqliteCache;
+use sigindex::cache::{SqliteCache, channel_name};
 use sigindex::channel::Selection;
 use sigindex::index::{
     Config, Freshness, Glob, Keys, Patches, Places, Policy, RoleKeys, SignedConfig, Signing,
@@ -82,11 +82,13 @@ pub fn by_library(run: &RunOp, now: i64, channel: &Path, cache: &Path, keys: &Pa
         Ok(local_signer(key?))
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+    let place = failing.storage.root().as_os_str();
+    let name = channel_name(place, place);
     let mut read_only = sigindex::cache::NoCache;
-    let mut kept = (!run.dry_run).then(|| SqliteCache::open(cache).unwrap());
+    let mut kept = (!run.dry_run).then(|| SqliteCache::open(cache, &name).unwrap());
     let mut there = run
         .dry_run
-        .then(|| SqliteCache::open_read_only(cache))
+        .then(|| SqliteCache::open_read_only(cache, &name))
         .flatten();
     let cache: &mut dyn sigindex::cache::Cache = match (&mut kept, &mut there) {
         (Some(kept), _) => kept,

@@ -10,7 +10,10 @@ use crate::{SUBDIR, entry};
 
 /// A cache that can be opened again and again.
 trait Place {
-    fn open(&self) -> Box<dyn Cache>;
+    fn open_for(&self, channel: &str) -> Box<dyn Cache>;
+    fn open(&self) -> Box<dyn Cache> {
+        self.open_for("channel")
+    }
     fn open_read_only(&self) -> Option<Box<dyn Cache>>;
     /// Runs a statement on what is stored.
     fn meddle(&self, sql: &str);
@@ -19,12 +22,12 @@ trait Place {
 struct InFile<'p>(&'p Path);
 
 impl Place for InFile<'_> {
-    fn open(&self) -> Box<dyn Cache> {
-        Box::new(SqliteCache::open(self.0).unwrap())
+    fn open_for(&self, channel: &str) -> Box<dyn Cache> {
+        Box::new(SqliteCache::open(self.0, channel).unwrap())
     }
 
     fn open_read_only(&self) -> Option<Box<dyn Cache>> {
-        Some(Box::new(SqliteCache::open_read_only(self.0)?))
+        Some(Box::new(SqliteCache::open_read_only(self.0, "channel")?))
     }
 
     fn meddle(&self, sql: &str) {
@@ -41,8 +44,8 @@ struct InServer<'s> {
 }
 
 impl Place for InServer<'_> {
-    fn open(&self) -> Box<dyn Cache> {
-        Box::new(postgres::open(&self.server.url(&self.database), "channel").unwrap())
+    fn open_for(&self, channel: &str) -> Box<dyn Cache> {
+        Box::new(postgres::open(&self.server.url(&self.database), channel).unwrap())
     }
 
     fn open_read_only(&self) -> Option<Box<dyn Cache>> {
@@ -62,13 +65,14 @@ impl Place for InServer<'_> {
 /// What holds for a cache in any place.
 type Case = fn(&dyn Place);
 
-const CASES: [(&str, Case); 7] = [
+const CASES: [(&str, Case); 8] = [
     ("stored", what_is_stored_is_loaded),
     ("replaced", what_is_stored_again_takes_the_place_of_what_was),
     ("gone", what_is_gone_is_forgotten),
     ("ledger", a_ledger_lasts_until_something_is_stored),
     ("seen", versions_only_rise_unless_others_were_accepted),
     ("changed", a_row_that_was_changed_is_forgotten),
+    ("channels", channels_know_nothing_of_each_other),
     ("dry", a_dry_run_reads_and_never_writes),
 ];
 
@@ -230,6 +234,32 @@ fn a_row_that_was_changed_is_forgotten(place: &dyn Place) {
         let loaded = cache.load(SUBDIR).unwrap();
         assert_eq!(names(&loaded), ["b"], "{change}");
     }
+}
+
+fn channels_know_nothing_of_each_other(place: &dyn Place) {
+    let (mut one, mut other) = (place.open_for("/srv/one"), place.open_for("/srv/other"));
+    let entries = [entry("a", 1, true), entry("b", 2, false)];
+    let versions = Versions::from([("root".to_owned(), 7)]);
+    one.store(&entries, &[]).unwrap();
+    one.seen(&versions, Seen::Higher).unwrap();
+    one.ledger(Some("all is well")).unwrap();
+    let of_other = entry("b", 5, true);
+    other
+        .store(std::slice::from_ref(&of_other), &[gone("a")])
+        .unwrap();
+    assert_eq!(other.ledger(None).unwrap(), None);
+    assert_eq!(
+        other.seen(&Versions::new(), Seen::Any).unwrap(),
+        Versions::new()
+    );
+    let known = other.load(SUBDIR).unwrap();
+    assert_eq!(names(&known), ["b"]);
+    assert_eq!(known["b"], of_other.known);
+    let known = one.load(SUBDIR).unwrap();
+    assert_eq!(names(&known), ["a", "b"]);
+    assert_eq!(known["b"], entries[1].known);
+    assert_eq!(one.ledger(None).unwrap().as_deref(), Some("all is well"));
+    assert_eq!(one.seen(&Versions::new(), Seen::Any).unwrap(), versions);
 }
 
 fn a_dry_run_reads_and_never_writes(place: &dyn Place) {

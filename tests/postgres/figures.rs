@@ -20,7 +20,7 @@ fn loading_and_storing_twenty_thousand_packages() {
     let folder = tempfile::tempdir_in("/tmp").unwrap();
     let path = folder.path().join("own/cache.db");
     let mut shared = postgres::open(&url, "a").unwrap();
-    let mut own = SqliteCache::open(&path).unwrap();
+    let mut own = SqliteCache::open(&path, "a").unwrap();
     for _ in 0..2 {
         measure("SQLite", &mut own);
         measure("PostgreSQL", &mut shared);

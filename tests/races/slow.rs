@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use sigindex::cache::SqliteCache;
+use sigindex::cache::{SqliteCache, channel_name};
 use sigindex::channel::Selection;
 use sigindex::index::{
     Config, Freshness, Keys, Patches, Places, Policy, RoleKeys, SignedConfig, SigningKey, Tools,
@@ -54,10 +54,13 @@ pub fn index(field: &Field) -> Result<(), String> {
         let key = folder.load_private(&name, &|_| panic!("it has no passphrase"));
         Ok(local_signer(key?))
     };
+    let place = storage.0.root().as_os_str();
+    let name = channel_name(place, place);
+    let mut cache = SqliteCache::open(&field.scene.path("own/cache.db"), &name).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
     let tools = Tools {
         places: Places::new(&storage, None),
-        cache: &mut SqliteCache::open(&field.scene.path("own/cache.db")).unwrap(),
+        cache: &mut cache,
         keyring: &folder.public_keys().unwrap(),
         key: SigningKey::new(Box::new(open), Box::new(|_| Ok(()))),
         roles: RoleKeys {

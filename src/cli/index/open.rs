@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::Common;
 #[cfg(feature = "postgres")]
 use crate::cache::postgres::{self, PostgresCache};
-use crate::cache::{Cache, NoCache, SqliteCache, demand_file, is_shared};
+use crate::cache::{Cache, NoCache, SqliteCache, channel_name, demand_file, is_shared};
 use crate::channel::SubdirName;
 use crate::cli::options::cache_home;
 use crate::cli::own_files::{Closed, Own, demand_cache, resolved};
@@ -15,7 +15,7 @@ use crate::cli::place::{self, Held, Patience, Place};
 use crate::error::Error;
 use crate::package::Format;
 use crate::record::hex;
-use crate::shown::{shown, told};
+use crate::shown::shown;
 use crate::storage::{LockFor, Nowhere, Storage};
 
 /// The file of the cache in its folder.
@@ -127,16 +127,17 @@ impl Memory {
     /// # Errors
     /// When it lies in the channel, or can't be opened or made.
     pub fn open(args: &Common, source: &Place, target: &Place) -> Result<Memory, Error> {
+        let channel = channel_name(source.identity(), target.identity());
         let named = args.run.cache.as_deref().and_then(Path::to_str);
         if let Some(url) = named.filter(|name| is_shared(name)) {
-            return shared(url, &channel_name(source, target), args.dry_run);
+            return shared(url, &channel, args.dry_run);
         }
         let path = cache_path(args, source, target)?;
         demand_file(&path)?;
         if !args.dry_run {
-            return Ok(Memory::Kept(SqliteCache::open(&path)?));
+            return Ok(Memory::Kept(SqliteCache::open(&path, &channel)?));
         }
-        let opened = SqliteCache::open_read_only(&path);
+        let opened = SqliteCache::open_read_only(&path, &channel);
         Ok(opened.map_or(Memory::None(NoCache), Memory::Kept))
     }
 
@@ -158,15 +159,6 @@ impl Memory {
             Memory::Shared(_) => None,
             Memory::None(_) => None,
         }
-    }
-}
-
-/// What a channel is called in a cache that holds many: its place, and that of its output where that is another one.
-fn channel_name(source: &Place, target: &Place) -> String {
-    let (source, target) = (source.identity(), target.identity());
-    match source == target {
-        true => told(source),
-        false => format!("{} to {}", told(source), told(target)),
     }
 }
 

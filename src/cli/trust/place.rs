@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::{Cache as _, Seen, SqliteCache, Versions};
+use crate::cache::{Cache as _, Seen, SqliteCache, Versions, channel_name};
 use crate::cli::index::open::default_cache_path;
 use crate::cli::options::{KeysFolder, Verbosity, cache_home, clock};
 use crate::cli::out;
@@ -133,7 +133,8 @@ impl Place {
         let Some(path) = &self.cache else {
             return Ok(Versions::new());
         };
-        let mut cache = SqliteCache::open(path)?;
+        let place = self.place.identity();
+        let mut cache = SqliteCache::open(path, &channel_name(place, place))?;
         let seen = cache.seen(versions, Seen::Higher)?;
         // With a cache that was put aside, what was seen before is gone.
         if let Some(note) = cache.note() {

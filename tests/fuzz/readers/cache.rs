@@ -23,6 +23,7 @@ use super::feed::Feed;
 const INDEX: &[u8] = br#"{"name":"a","version":"1","build":"0","license":"x","depends":["b >=1"]}"#;
 /// What every run stores.
 const NEW: &str = "c-1-0.conda";
+const CHANNEL: &str = "/srv/channel";
 const UNREADABLE: &str = "what can't be read is built anew";
 const COLUMNS: [&str; 25] = [
     "subdir",
@@ -69,7 +70,7 @@ pub fn read(bytes: &[u8]) {
             fs::write(place.join("cache.db-journal"), feed.rest()).unwrap();
         }
     }
-    if let Some(mut dry) = SqliteCache::open_read_only(&path) {
+    if let Some(mut dry) = SqliteCache::open_read_only(&path, CHANNEL) {
         let _ = dry.load("noarch");
         let _ = dry.ledger(None);
         assert!(dry.store(&[], &[]).is_err());
@@ -143,7 +144,7 @@ pub fn template() -> &'static [u8] {
     TEMPLATE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.db");
-        let mut cache = SqliteCache::open(&path).unwrap();
+        let mut cache = SqliteCache::open(&path, CHANNEL).unwrap();
         cache.store(&entries(), &[]).unwrap();
         let seen = BTreeMap::from([("root".to_owned(), 3)]);
         cache.seen(&seen, Seen::Higher).unwrap();
@@ -194,7 +195,7 @@ fn serves(path: &Path) {
 /// Opens what lies there, as a run does, and uses it; whether it had to be built anew. `before` says that a run has
 /// been here.
 fn run(path: &Path, before: bool) -> bool {
-    let mut cache = SqliteCache::open(path).expect("what serves no more is built anew");
+    let mut cache = SqliteCache::open(path, CHANNEL).expect("what serves no more is built anew");
     let known = cache.load("noarch").expect(UNREADABLE);
     as_they_were(&known);
     let ledger = cache.ledger(None).expect(UNREADABLE);
