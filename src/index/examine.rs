@@ -324,7 +324,8 @@ impl Examiner<'_> {
         verdict: Verdict,
     ) -> Examined {
         let sha256 = facts.sha256;
-        let indexed_timestamp = self.indexed_timestamp(shelf, file, &sha256);
+        let is_refused = matches!(verdict, Verdict::Refuse(_));
+        let indexed_timestamp = self.indexed_timestamp(shelf, file, &sha256, is_refused);
         let mut known = Remembered {
             stat,
             facts,
@@ -369,16 +370,27 @@ impl Examiner<'_> {
         }
     }
 
-    /// When this index first saw the package (CEP 47). Bytes that were replaced are new; the time never falls.
-    fn indexed_timestamp(&self, shelf: &Shelf<'_>, file: &PackageFile, sha256: &[u8; 32]) -> i64 {
+    /// When this index first had the package (CEP 47). Bytes that were replaced are new; the time never falls.
+    fn indexed_timestamp(
+        &self,
+        shelf: &Shelf<'_>,
+        file: &PackageFile,
+        sha256: &[u8; 32],
+        is_refused: bool,
+    ) -> i64 {
         let now = self.config.now;
         let published = shelf.was(&file.name);
-        let remembered = shelf.known.get(&file.name);
+        // A package that was looked at and not listed is new in the index that lists it.
+        let is_new = published.is_none() && shelf.by_sigindex();
+        let is_listed = !is_refused && !matches!(self.stage, Stage::Scan(_));
+        let remembered = shelf
+            .known
+            .get(&file.name)
+            .filter(|known| known.facts.sha256 == *sha256 && !(is_new && is_listed))
+            .map(|known| known.indexed_timestamp);
         let earlier = published
             .and_then(|record| record.indexed_timestamp)
-            .or(remembered
-                .filter(|known| known.facts.sha256 == *sha256)
-                .map(|known| known.indexed_timestamp));
+            .or(remembered);
         let replaced = shelf
             .bound(&file.name)
             .is_some_and(|was| was.sha256 != Some(*sha256));

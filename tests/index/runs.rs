@@ -131,6 +131,34 @@ fn replaced_bytes_are_new_and_all_else_keeps_its_time() {
 }
 
 #[test]
+fn what_was_refused_is_new_when_it_is_listed() {
+    for forget in [false, true] {
+        let scene = Scene::of_three();
+        scene.index_at("1000", &[]).exits(0);
+        let late = scene.put(&PackageSpec::new("late", "1.0", "0"), Format::Conda);
+        for time in ["2000", "3000"] {
+            scene
+                .index_at(time, &["--require-signed"])
+                .exits(3)
+                .has("refused", &[&late]);
+        }
+        if forget {
+            scene.remove("cache");
+        }
+        scene.index_at("4000", &[]).exits(0);
+        assert_eq!(scene.record(&late)["indexed_timestamp"], 4_000_000);
+        scene.index_at("5000", &["--rehash"]).exits(0);
+        assert_eq!(scene.record(&late)["indexed_timestamp"], 4_000_000);
+        // Where the index is lost, what is remembered is all there is.
+        for lost in ["repodata.json", "repodata_shards.msgpack.zst", "shards"] {
+            scene.remove(&format!("channel/linux-64/{lost}"));
+        }
+        scene.index_at("6000", &[]).exits(0);
+        assert_eq!(scene.record(&late)["indexed_timestamp"], 4_000_000);
+    }
+}
+
+#[test]
 fn a_published_package_leaves_only_with_drop_refused() {
     let scene = Scene::of_three();
     let (a, b) = (scene.package("a"), scene.package("b"));
