@@ -2,6 +2,7 @@
 //! and the remedy; must not know how a run is carried out.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cache::CacheError;
 use crate::json::JsonError;
@@ -265,6 +266,17 @@ pub enum Error {
     /// SIGINT or SIGTERM.
     #[error("interrupted; signatures that were made stay, and nothing was published")]
     Interrupted,
+}
+
+/// Ends what is being done when it is to stop.
+///
+/// # Errors
+/// [`Error::Interrupted`] then.
+pub fn go_on(cancelled: &AtomicBool) -> Result<(), Error> {
+    match cancelled.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted),
+        false => Ok(()),
+    }
 }
 
 impl Error {

@@ -5,6 +5,7 @@ pub mod signed;
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::error::Error;
 use crate::repodata::{Content, HEAD_BYTES, IndexFile, Rank};
@@ -25,8 +26,13 @@ pub enum Fate {
 /// What has to be done so that a file stands as it should.
 ///
 /// # Errors
-/// When a file that stands there can't be read, or a twin can't be compressed.
-pub fn fate(storage: &dyn Storage, file: &IndexFile) -> Result<Fate, Error> {
+/// When a file that stands there can't be read, or a twin can't be compressed; [`Error::Interrupted`] when that is to
+/// stop.
+pub fn fate(
+    storage: &dyn Storage,
+    file: &IndexFile,
+    cancelled: &AtomicBool,
+) -> Result<Fate, Error> {
     let path = file.path.clone();
     Ok(match (&file.content, standing(storage, file)?) {
         (None, Standing::Absent | Standing::Folder) => Fate::Stays(None),
@@ -36,7 +42,7 @@ pub fn fate(storage: &dyn Storage, file: &IndexFile) -> Result<Fate, Error> {
         (None, _) => Fate::Changes(Change::Remove { path }),
         (Some(content), _) => Fate::Changes(Change::Write {
             path,
-            content: content.bytes()?,
+            content: content.bytes(cancelled)?,
         }),
     })
 }
@@ -188,6 +194,8 @@ mod tests {
     use crate::repodata::Codec;
     use crate::storage::LocalStorage;
 
+    static GO_ON: AtomicBool = AtomicBool::new(false);
+
     #[test]
     fn only_the_same_bytes_are_right() {
         let root = tempfile::tempdir().unwrap();
@@ -222,12 +230,12 @@ mod tests {
         }
         assert!(!is_right(wanted(), &plain[1..]));
         assert!(!is_right(wanted(), &[&plain[..], b"x"].concat()));
-        assert!(is_right(twin(3), &twin(3).bytes().unwrap()));
-        assert!(is_right(twin(3), &twin(19).bytes().unwrap()));
-        assert!(is_right(bzip2(), &bzip2().bytes().unwrap()));
+        assert!(is_right(twin(3), &twin(3).bytes(&GO_ON).unwrap()));
+        assert!(is_right(twin(3), &twin(19).bytes(&GO_ON).unwrap()));
+        assert!(is_right(bzip2(), &bzip2().bytes(&GO_ON).unwrap()));
         for wrong in [
-            &other.bytes().unwrap()[..],
-            &shorter.bytes().unwrap(),
+            &other.bytes(&GO_ON).unwrap()[..],
+            &shorter.bytes(&GO_ON).unwrap(),
             b"",
             b"x",
         ] {
@@ -276,16 +284,17 @@ mod tests {
         let place = root.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, place, fifo, 0o600.into(), 0).unwrap();
         std::fs::create_dir(root.path().join("folder")).unwrap();
-        let is_change = |file: &IndexFile| matches!(fate(&storage, file), Ok(Fate::Changes(_)));
+        let is_change =
+            |file: &IndexFile| matches!(fate(&storage, file, &GO_ON), Ok(Fate::Changes(_)));
         assert!(is_change(&wanted("fifo")) && is_change(&file("fifo", None)));
-        assert!(fate(&storage, &wanted("folder")).is_err());
+        assert!(fate(&storage, &wanted("folder"), &GO_ON).is_err());
         assert!(!is_change(&file("folder", None)));
         assert!(is_change(&wanted("absent")) && !is_change(&file("absent", None)));
         assert!(!is_change(&file("absent/below", None)));
     }
 
     fn all(storage: &LocalStorage, files: &[IndexFile]) -> Result<Vec<Change>, Error> {
-        let fates = files.iter().map(|file| fate(storage, file));
+        let fates = files.iter().map(|file| fate(storage, file, &GO_ON));
         let changes = fates.filter_map(|fate| match fate {
             Ok(Fate::Stays(_)) => None,
             Ok(Fate::Changes(change)) => Some(Ok(change)),

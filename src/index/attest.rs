@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::sync::atomic::AtomicBool;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -196,7 +197,7 @@ impl Twin {
             return Err(Refusal::Unsteady(why));
         }
         let due = IndexFile::plain(Rank::Attestations, path, Some(bytes));
-        match publish::fate(places.target(), &due) {
+        match publish::fate(places.target(), &due, &AtomicBool::new(false)) {
             Ok(Fate::Stays(Some(stat))) => Ok(Twin::Stands(due.path, stat)),
             Ok(_) => Ok(Twin::Due(due)),
             Err(error) => Err(refused(error.to_string())),

@@ -17,7 +17,7 @@ use super::retired::retired;
 use super::reuse::Reach;
 use super::shelf::Shelf;
 use crate::channel::SubdirName;
-use crate::error::Error;
+use crate::error::{Error, go_on};
 use crate::publish::signed::Settled;
 use crate::publish::{self, Existing};
 use crate::record::is_sha256;
@@ -125,7 +125,10 @@ impl Outputs<'_> {
         self.add_pages(&pages, &state, &mut jobs);
         jobs.push(Box::new(|| Ok(Made::of(self.twins.due.clone()))));
         let parts: Vec<Part> = self.pool.install(|| {
-            let settled = jobs.par_iter().map(|job| self.settle(job()?));
+            let settled = jobs.par_iter().map(|job| {
+                go_on(self.cancelled)?;
+                self.settle(job()?)
+            });
             settled.collect::<Result<_, Error>>()
         })?;
         let mut outcome = Outcome {
@@ -160,9 +163,12 @@ impl Outputs<'_> {
     fn settle(&self, made: Made) -> Result<Part, Error> {
         let target = self.places.target();
         let settled = made.files.into_par_iter().map(|file| {
+            go_on(self.cancelled)?;
             let settled = match self.known {
-                Some(known) => publish::signed::settle(target, &file, known.get(&file.path)),
-                None => Settled::plainly(target, &file),
+                Some(known) => {
+                    publish::signed::settle(target, &file, known.get(&file.path), self.cancelled)
+                }
+                None => Settled::plainly(target, &file, self.cancelled),
             };
             Ok((file.path, settled?))
         });
@@ -302,6 +308,7 @@ impl Outputs<'_> {
         let made: Vec<(String, shards::Shard)> = by_name
             .into_par_iter()
             .map(|(name, group)| {
+                go_on(self.cancelled)?;
                 let shard = shards::shard(document.subdir, &group, formats)?;
                 Ok((name, shard))
             })

@@ -4,6 +4,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use sha2::{Digest as _, Sha256};
 
@@ -32,9 +33,13 @@ impl Settled {
     ///
     /// # Errors
     /// As [`fate`].
-    pub fn plainly(storage: &dyn Storage, file: &IndexFile) -> Result<Settled, Error> {
+    pub fn plainly(
+        storage: &dyn Storage,
+        file: &IndexFile,
+        cancelled: &AtomicBool,
+    ) -> Result<Settled, Error> {
         let mut settled = Settled::default();
-        match fate(storage, file)? {
+        match fate(storage, file, cancelled)? {
             Fate::Stays(stands) => settled.stands = stands,
             Fate::Changes(change) => settled.changes.push((file.rank, change)),
         }
@@ -54,16 +59,18 @@ pub fn target_of(bytes: &[u8]) -> Target {
 /// whose files were verified, says of it: its bytes stay as long as they hold the right content.
 ///
 /// # Errors
-/// When a file that stands there can't be read, or a twin can't be compressed.
+/// When a file that stands there can't be read, or a twin can't be compressed; [`Error::Interrupted`] when that is to
+/// stop.
 pub fn settle(
     storage: &dyn Storage,
     file: &IndexFile,
     known: Option<&Target>,
+    cancelled: &AtomicBool,
 ) -> Result<Settled, Error> {
     let content = match &file.content {
         Some(content) if file.is_target() => content,
         _ => {
-            return Settled::plainly(storage, file);
+            return Settled::plainly(storage, file, cancelled);
         }
     };
     let mut changes = Vec::new();
@@ -75,7 +82,7 @@ pub fn settle(
             let bytes = match standing(storage, file)? {
                 Standing::Right(bytes, _) => bytes,
                 Standing::Folder => return Err(StorageError::NotAFile(file.path.clone()).into()),
-                Standing::Absent | Standing::Wrong => content.bytes()?,
+                Standing::Absent | Standing::Wrong => content.bytes(cancelled)?,
             };
             let target = target_of(&bytes);
             changes.extend(laid_down(storage, path, &target, bytes)?);
@@ -214,6 +221,8 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
 
+    static GO_ON: AtomicBool = AtomicBool::new(false);
+
     const PATH: &str = "noarch/repodata.json";
 
     struct Shelf {
@@ -248,7 +257,7 @@ mod tests {
         }
 
         fn settle(&self, file: &IndexFile, known: Option<&Target>) -> Settled {
-            settle(&self.storage, file, known).unwrap()
+            settle(&self.storage, file, known, &GO_ON).unwrap()
         }
     }
 
@@ -376,7 +385,7 @@ mod tests {
             |known: &Target, content: &Content| still_holds(&shelf.storage, PATH, known, content);
         assert!(holds(&target_of(b"a"), &plain("a")).unwrap());
         assert!(!holds(&target_of(b"b"), &plain("a")).unwrap());
-        let there = twin(19, "text").bytes().unwrap();
+        let there = twin(19, "text").bytes(&GO_ON).unwrap();
         let known = target_of(&there);
         let content = twin(3, "text");
         assert!(holds(&known, &content).is_err(), "its file is not there");
@@ -427,9 +436,9 @@ mod tests {
         let wanted = file(Rank::Repodata, Some(twin(3, &text)));
         let first = shelf.settle(&wanted, None);
         let known = target(&first);
-        let there = twin(19, &text).bytes().unwrap();
+        let there = twin(19, &text).bytes(&GO_ON).unwrap();
         assert_ne!(target_of(&there), known);
-        assert_eq!(known, target_of(&twin(3, &text).bytes().unwrap()));
+        assert_eq!(known, target_of(&twin(3, &text).bytes(&GO_ON).unwrap()));
         let made = by_hash(PATH, &known.sha256);
         let both = [
             format!("Target: create {made}"),
@@ -453,11 +462,14 @@ mod tests {
         assert_eq!(target(&shelf.settle(&wanted, None)), target_of(&there));
         let other = file(Rank::Repodata, Some(twin(3, "more")));
         let next = shelf.settle(&other, Some(&known));
-        assert_eq!(target(&next), target_of(&twin(3, "more").bytes().unwrap()));
+        assert_eq!(
+            target(&next),
+            target_of(&twin(3, "more").bytes(&GO_ON).unwrap())
+        );
         assert_eq!(next.changes.len(), 2);
         std::fs::create_dir(shelf.place(PATH)).unwrap();
-        assert!(settle(&shelf.storage, &wanted, None).is_err());
-        assert!(settle(&shelf.storage, &wanted, Some(&known)).is_err());
+        assert!(settle(&shelf.storage, &wanted, None, &GO_ON).is_err());
+        assert!(settle(&shelf.storage, &wanted, Some(&known), &GO_ON).is_err());
     }
 
     #[test]

@@ -24,10 +24,10 @@ mod shelf;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::{Document, Listed};
-use crate::error::Error;
+use crate::error::{Error, go_on};
 use crate::match_spec::{self, MAX_VERSIONS, MatchSpec};
 use crate::version::Version;
 pub use pins::Pins;
@@ -75,14 +75,6 @@ pub fn current(
         listed: choice.listed(),
         warnings,
     })
-}
-
-/// Ends what is being done when the run is to stop.
-fn go_on(cancelled: &AtomicBool) -> Result<(), Error> {
-    match cancelled.load(Ordering::Relaxed) {
-        true => Err(Error::Interrupted),
-        false => Ok(()),
-    }
 }
 
 /// The subdirs that each kind of client sees, by their places.

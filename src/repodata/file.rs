@@ -2,6 +2,7 @@
 //! not know what files mean, nor write one.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::{Codec, Formats};
 use crate::channel::SubdirName;
@@ -163,11 +164,11 @@ impl Content {
     /// The bytes to write.
     ///
     /// # Errors
-    /// When compression fails.
-    pub fn bytes(&self) -> Result<Arc<Vec<u8>>, Error> {
+    /// When compression fails; [`Error::Interrupted`] when it is to stop.
+    pub fn bytes(&self, cancelled: &AtomicBool) -> Result<Arc<Vec<u8>>, Error> {
         match self {
             Content::Plain(plain) => Ok(Arc::clone(plain)),
-            Content::Twin(codec, plain) => codec.compress(plain).map(Arc::new),
+            Content::Twin(codec, plain) => codec.compress_until(plain, cancelled).map(Arc::new),
         }
     }
 }

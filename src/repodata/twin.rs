@@ -1,20 +1,27 @@
 //! Compressed twins of an index file. Owns both codecs; must not know what is compressed.
 
 use std::cell::RefCell;
-use std::io::{self, BufRead, BufReader, Read, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::atomic::AtomicBool;
 
 use bzip2::bufread::BzDecoder;
 use bzip2::write::BzEncoder;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe;
 
-use crate::error::Error;
+use crate::error::{Error, go_on};
 
 /// The most bytes that the header of a zstd frame takes (RFC 8878, 3.1.1.1), which says how much the frame holds.
 pub const HEAD_BYTES: usize = 18;
 
 /// Up to this many bytes a text is small.
 const SMALL: usize = 1 << 20;
+
+/// Up to this level a large text takes about a second, and is compressed at once: in pieces it would take a fourth longer.
+const FAST: i32 = 6;
+
+/// Of a large one otherwise, so many bytes are compressed before it is asked whether to go on.
+const PIECE: usize = 256 << 10;
 
 /// A bzip2 stream that holds less than this is short: every tool that makes several puts one block at least in each.
 const SHORT_STREAM: u64 = 64 << 10;
@@ -32,16 +39,32 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Compresses the whole of `plain`.
+    /// Compresses the whole of `plain`, which is not very long.
     ///
     /// # Errors
     /// When the compressor fails, as for want of memory.
     pub fn compress(self, plain: &[u8]) -> Result<Vec<u8>, Error> {
+        self.compress_until(plain, &AtomicBool::new(false))
+    }
+
+    /// Compresses the whole of `plain`, which may take minutes, unless that is to stop.
+    ///
+    /// # Errors
+    /// As [`Codec::compress`]; [`Error::Interrupted`] where it is to stop.
+    pub fn compress_until(self, plain: &[u8], cancelled: &AtomicBool) -> Result<Vec<u8>, Error> {
+        go_on(cancelled)?;
         match self {
-            Codec::Zstd(level) => zstd_frame(plain, level),
+            Codec::Zstd(level) if plain.len() <= SMALL => small_frame(plain, level),
+            Codec::Zstd(level) if level <= FAST => zstd::bulk::compress(plain, level),
+            Codec::Zstd(level) => {
+                let mut encoder = large_frame(plain.len(), level).map_err(Error::Compress)?;
+                in_pieces(plain, &mut encoder, cancelled)?;
+                encoder.finish()
+            }
             Codec::Bzip2 => {
                 let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
-                encoder.write_all(plain).and_then(|()| encoder.finish())
+                in_pieces(plain, &mut encoder, cancelled)?;
+                encoder.finish()
             }
         }
         .map_err(Error::Compress)
@@ -137,14 +160,27 @@ impl<R: BufRead> Read for Streams<R> {
     }
 }
 
+/// Feeds an encoder, and looks now and then whether that is to stop.
+fn in_pieces(plain: &[u8], encoder: &mut impl Write, cancelled: &AtomicBool) -> Result<(), Error> {
+    for piece in plain.chunks(PIECE) {
+        go_on(cancelled)?;
+        encoder.write_all(piece).map_err(Error::Compress)?;
+    }
+    Ok(())
+}
+
+/// What makes one frame of so many bytes, with that size at its head.
+fn large_frame(length: usize, level: i32) -> io::Result<zstd::Encoder<'static, Vec<u8>>> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), level)?;
+    encoder.set_pledged_src_size(u64::try_from(length).ok())?;
+    Ok(encoder)
+}
+
 /// One frame with its content size. What is small comes in thousands, and a compressor that is made anew for each
-/// takes more time than the compression; for what is large one is kept no longer than it is needed.
-fn zstd_frame(plain: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
+/// takes more time than the compression.
+fn small_frame(plain: &[u8], level: i32) -> io::Result<Vec<u8>> {
     thread_local! {
         static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
-    }
-    if plain.len() > SMALL {
-        return zstd::bulk::compress(plain, level);
     }
     COMPRESSOR.with_borrow_mut(|kept| match kept {
         Some((known, compressor)) if *known == level => compressor.compress(plain),
@@ -176,12 +212,13 @@ fn same(mut reader: impl Read, mut expected: &[u8]) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use std::sync::atomic::Ordering;
 
     #[test]
     fn twins_hold_what_they_were_made_of() {
         let plain = "repodata".repeat(50_000).into_bytes();
         for codec in [Codec::Zstd(3), Codec::Zstd(19), Codec::Bzip2] {
-            for plain in [&plain[..], b""] {
+            for plain in [&plain[..], &plain.repeat(4), b""] {
                 let twin = codec.compress(plain).unwrap();
                 assert!(codec.holds(&twin, plain));
                 assert!(!codec.holds(&twin, &[plain, b"x"].concat()));
@@ -191,6 +228,40 @@ mod tests {
                 assert!(!codec.holds(b"text", plain));
             }
             assert!(!codec.holds(&codec.compress(&plain[1..]).unwrap(), &plain));
+        }
+    }
+
+    #[test]
+    fn one_that_is_to_stop_does() {
+        for codec in [Codec::Zstd(3), Codec::Bzip2] {
+            for plain in [&b"x"[..], &[7; 3 * SMALL]] {
+                let stopped = codec.compress_until(plain, &AtomicBool::new(true));
+                assert!(matches!(stopped, Err(Error::Interrupted)));
+            }
+            // In the middle of it.
+            let cancelled = AtomicBool::new(false);
+            let mut pieces = 0;
+            let mut encoder = Counting(|| {
+                pieces += 1;
+                cancelled.store(pieces == 2, Ordering::Relaxed);
+            });
+            let stopped = in_pieces(&[7; 3 * SMALL], &mut encoder, &cancelled);
+            assert!(matches!(stopped, Err(Error::Interrupted)));
+            assert_eq!(pieces, 2);
+        }
+    }
+
+    /// Does something for each piece that is written.
+    struct Counting<F>(F);
+
+    impl<F: FnMut()> Write for Counting<F> {
+        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+            (self.0)();
+            Ok(piece.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
 
@@ -246,14 +317,16 @@ mod tests {
 
     #[test]
     fn a_zst_twin_shows_its_size_in_one_frame() {
-        let twin = Codec::Zstd(3).compress(&[7; 1_000_000]).unwrap();
-        assert_eq!(
-            zstd_safe::get_frame_content_size(&twin).unwrap(),
-            Some(1_000_000)
-        );
-        assert_eq!(
-            zstd_safe::find_frame_compressed_size(&twin).unwrap(),
-            twin.len()
-        );
+        for (level, size) in [(3, 1_000_000), (3, 3_000_000), (19, 3_000_000)] {
+            let twin = Codec::Zstd(level).compress(&vec![7; size]).unwrap();
+            assert_eq!(
+                zstd_safe::get_frame_content_size(&twin).unwrap(),
+                Some(size as u64)
+            );
+            assert_eq!(
+                zstd_safe::find_frame_compressed_size(&twin).unwrap(),
+                twin.len()
+            );
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use sigindex::cache::{SqliteCache, channel_name};
 use sigindex::channel::Selection;
+use sigindex::error::Error;
 use sigindex::index::{
     Config, Freshness, Keys, Patches, Places, Policy, RoleKeys, SignedConfig, SigningKey, Tools,
     index,
@@ -19,6 +20,7 @@ use sigindex::signature::local_signer;
 use sigindex::storage::{Change, Item, Links, LocalStorage, OpenFile, Stat, Storage, StorageError};
 
 use crate::scene::Scene;
+use crate::scene::builder::{Format, PackageSpec};
 
 const FORGED: &str = "fixture Zm9yZ2Vk\n";
 /// The same in the library's runs and in the binary's.
@@ -32,6 +34,8 @@ enum Moment {
     BeforeTheIndex,
     /// While a package is read.
     WhileRead(Deed),
+    /// When the run looks at the twin that stands there, before it makes the next: the run is told to stop.
+    BeforeATwin,
 }
 
 /// What is done to a package that is being read.
@@ -53,6 +57,8 @@ struct Meddler<'a> {
     moment: Moment,
     /// Whether the package was opened.
     opened: AtomicBool,
+    /// Whether the run is to stop.
+    cancelled: AtomicBool,
 }
 
 impl Meddler<'_> {
@@ -89,6 +95,9 @@ impl Storage for Meddler<'_> {
 
     fn open(&self, path: &str, links: Links) -> Result<(OpenFile, Stat), StorageError> {
         let opened = self.storage.open(path, links);
+        if self.moment == Moment::BeforeATwin && path == "linux-64/repodata.json.zst" {
+            self.cancelled.store(true, Ordering::SeqCst);
+        }
         if let Moment::WhileRead(deed) = self.moment
             && self.sig.strip_suffix(".sig") == Some(path)
             && !self.opened.swap(true, Ordering::SeqCst)
@@ -144,12 +153,17 @@ pub fn config() -> Config {
 
 /// A whole run, in which the forged signature appears beside a package, or the package itself is changed.
 fn meddled(scene: &Scene, package: &str, moment: Moment) -> Report {
+    try_meddled(scene, package, moment).unwrap()
+}
+
+fn try_meddled(scene: &Scene, package: &str, moment: Moment) -> Result<Report, Error> {
     let meddler = Meddler {
         scene,
         storage: LocalStorage::open(&scene.path("channel")).unwrap(),
         sig: format!("{package}.sig"),
         moment,
         opened: AtomicBool::new(false),
+        cancelled: AtomicBool::new(false),
     };
     let folder = KeysDir::new(scene.path("home/.conda/keys"), false);
     let name = KeyName::parse("fixture").unwrap();
@@ -174,9 +188,9 @@ fn meddled(scene: &Scene, package: &str, moment: Moment) -> Report {
         log: None,
         pool: &pool.unwrap(),
         progress: &Progress::new(Display::Silent),
-        cancelled: &AtomicBool::new(false),
+        cancelled: &meddler.cancelled,
     };
-    index(&config(), tools).unwrap()
+    index(&config(), tools)
 }
 
 #[test]
@@ -206,6 +220,31 @@ fn a_signature_planted_around_ours_is_neither_overwritten_nor_taken_for_ours() {
         scene.index(&CACHE).exits(0).counts("signed", 1);
         scene.run(&["verify", "channel"]).exits(0);
     }
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_while_it_makes_the_index_publishes_nothing() {
+    let scene = Scene::of_three();
+    scene.index(&CACHE).exits(0);
+    let index = || {
+        let names = [
+            "repodata.json",
+            "repodata.json.zst",
+            "repodata_shards.msgpack.zst",
+        ];
+        names.map(|name| scene.read(&format!("channel/linux-64/{name}")))
+    };
+    let before = index();
+    let late = scene.put(&PackageSpec::new("late", "1.0", "0"), Format::Conda);
+    let ended = try_meddled(&scene, &late, Moment::BeforeATwin);
+    assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+    assert!(index() == before);
+    // Its signature is there, and stays.
+    scene
+        .index(&CACHE)
+        .exits(0)
+        .counts("signed", 0)
+        .counts("kept", 4);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Choice, Place, go_on};
+use super::{Choice, Place};
 use crate::error::Error;
+use crate::error::go_on;
 use crate::match_spec::MatchSpec;
 use crate::version::Version;
 
