@@ -21,7 +21,7 @@ use crate::shown::told;
 use crate::storage::Stat;
 
 pub use claims::{Claimed, Claims, PackageName, Unread};
-pub use place::demand_file;
+pub use place::demand_place;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresCache;
 pub use sqlite::SqliteCache;

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::CacheError;
 use crate::keys::is_foreign;
 use crate::shown::shown;
+use crate::storage::could_make_folder;
 
 /// How many files that were put aside stay beside a cache.
 const MOST_ASIDE: usize = 100;
@@ -54,11 +55,32 @@ pub(super) fn make_private(path: &Path) -> Result<(), CacheError> {
     }
 }
 
+/// Makes sure, before anything is made, that a cache can lie there: its folder can be made or is nobody else's, and so is
+/// what lies there already.
+///
+/// # Errors
+/// When it can't.
+pub fn demand_place(path: &Path) -> Result<(), CacheError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    could_make_folder(folder).map_err(|cause| CacheError::Open {
+        path: shown(folder),
+        operation: "make the cache's folder",
+        cause,
+    })?;
+    demand_file(path)?;
+    for there in [folder, path] {
+        if let Ok(found) = std::fs::metadata(there) {
+            trusted(there, &found)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes sure that what lies there, if anything does, is a regular file: to open a FIFO would wait for ever.
 ///
 /// # Errors
 /// When it is something else.
-pub fn demand_file(path: &Path) -> Result<(), CacheError> {
+pub(super) fn demand_file(path: &Path) -> Result<(), CacheError> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => Err(CacheError::Open {
             path: shown(path),

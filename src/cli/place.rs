@@ -161,6 +161,18 @@ impl Place {
         }
     }
 
+    /// Makes sure, as far as can be seen, that the lock could be taken, for a dry run.
+    ///
+    /// # Errors
+    /// When something else stands in its place.
+    pub fn could_lock(&self) -> Result<(), Error> {
+        match self {
+            Place::Folder(storage) => Ok(storage.could_lock()?),
+            #[cfg(feature = "object-storage")]
+            Place::Objects(_) => Ok(()),
+        }
+    }
+
     fn try_lock(&self, purpose: LockFor, mode: LockMode) -> Result<Held, StorageError> {
         match self {
             Place::Folder(storage) => storage

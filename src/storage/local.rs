@@ -60,6 +60,14 @@ impl LocalStorage {
         }
     }
 
+    /// Whether [`LocalStorage::create`] would find or make a folder, as far as names and what has them tell.
+    ///
+    /// # Errors
+    /// Where it would not.
+    pub fn could_create(root: &Path) -> Result<(), StorageError> {
+        could_make_folder(root).map_err(|cause| io_error(shown(root), "make the folder", cause))
+    }
+
     /// The folder, absolute and without links.
     pub fn root(&self) -> &Path {
         &self.root
@@ -80,6 +88,14 @@ impl LocalStorage {
     /// lock.
     pub fn lock_for(&self, purpose: LockFor, mode: LockMode) -> Result<Lock, StorageError> {
         Lock::acquire(&self.root, purpose, mode)
+    }
+
+    /// Whether something else stands in the lock's place, which is looked at alone.
+    ///
+    /// # Errors
+    /// As [`LocalStorage::lock_for`] then.
+    pub fn could_lock(&self) -> Result<(), StorageError> {
+        Lock::could_acquire(&self.root)
     }
 
     pub(super) fn shown(&self, path: &str) -> String {
@@ -264,4 +280,22 @@ pub(super) fn io_error(path: String, operation: &'static str, cause: io::Error) 
         operation,
         cause,
     }
+}
+
+/// Whether a folder stands in this place or could be made there with those above it, as far as names and what has them
+/// tell.
+///
+/// # Errors
+/// Where something else stands in the way, as for [`std::fs::create_dir_all`].
+pub fn could_make_folder(path: &Path) -> io::Result<()> {
+    for there in std::path::absolute(path)?.ancestors() {
+        match std::fs::symlink_metadata(there) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(cause),
+            Ok(_) if there.is_dir() => break,
+            // A link to nothing, too.
+            Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+    Ok(())
 }

@@ -64,6 +64,16 @@ impl Lock {
             }
         }
     }
+
+    pub(super) fn could_acquire(root: &Path) -> Result<(), StorageError> {
+        let path = root.join(LOCK_FILE);
+        match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => Err(StorageError::Link(shown(path))),
+            Ok(found) if !found.is_file() => Err(StorageError::NotAFile(shown(path))),
+            // What can't be looked at is the lock's to find.
+            _ => Ok(()),
+        }
+    }
 }
 
 fn open(path: &Path) -> Result<File, StorageError> {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use batch::{is_left_over, is_own_temporary};
 pub use file::{HasSize, OpenFile, ReadAt};
-pub use local::LocalStorage;
+pub use local::{LocalStorage, could_make_folder};
 pub use lock::{Lock, LockFor, LockMode};
 pub use moves::{create_whole, replace_whole, sync_folder};
 #[cfg(feature = "object-storage")]

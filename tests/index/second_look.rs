@@ -154,6 +154,49 @@ fn a_cache_that_is_no_regular_file_is_an_error_and_no_wait() {
 }
 
 #[test]
+fn what_stops_a_run_before_it_begins_stops_a_dry_run_too() {
+    let scene = Scene::of_three();
+    scene.write("file", "x");
+    symlink("nowhere", scene.path("dangling")).unwrap();
+    std::fs::create_dir(scene.path("open")).unwrap();
+    scene.set_mode("open", 0o777);
+    let same = |flags: &[&str], why: &str| {
+        for flags in [&[flags, &["--dry-run"]].concat(), flags] {
+            scene.index(flags).exits(1).says(why);
+        }
+    };
+    same(
+        &["--output", "file/below"],
+        "file/below: can't make the folder",
+    );
+    same(&["--output", "dangling"], "dangling");
+    same(&["--cache", "open"], "can be written by others");
+    same(&["--cache", "file/below"], "make the cache's folder");
+    same(&["--cache", &"x".repeat(300)], "make the cache's folder");
+    let lock = "channel/.sigindex.lock";
+    scene.remove(lock);
+    std::fs::create_dir(scene.path(lock)).unwrap();
+    same(&[], ".sigindex.lock");
+    scene.remove(lock);
+    symlink("nowhere", scene.path(lock)).unwrap();
+    same(&[], ".sigindex.lock");
+    scene.remove(lock);
+    scene.index(&["--dry-run"]).exits(0);
+    assert!(!scene.exists("channel/noarch/repodata.json"));
+}
+
+#[test]
+fn the_longest_name_of_a_channel_has_a_cache() {
+    let scene = Scene::of_three();
+    let name = "\u{e4}".repeat(127);
+    std::fs::rename(scene.path("channel"), scene.path(&name)).unwrap();
+    for flags in [&["--dry-run"][..], &[]] {
+        scene.run(&[&[&*name], flags].concat()).exits(0);
+    }
+    assert!(scene.exists(&format!("{name}/noarch/repodata.json")));
+}
+
+#[test]
 fn verify_passes_over_nothing_that_may_hold_packages() {
     let scene = Scene::of_three();
     scene.index(&[]).exits(0);

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::Common;
 #[cfg(feature = "postgres")]
 use crate::cache::postgres::{self, PostgresCache};
-use crate::cache::{Cache, NoCache, SqliteCache, channel_name, demand_file, is_shared};
+use crate::cache::{Cache, NoCache, SqliteCache, channel_name, demand_place, is_shared};
 use crate::channel::SubdirName;
 use crate::cli::options::cache_home;
 use crate::cli::own_files::{Closed, Own, demand_cache, resolved};
@@ -16,7 +16,10 @@ use crate::error::Error;
 use crate::package::Format;
 use crate::record::hex;
 use crate::shown::shown;
-use crate::storage::{LockFor, Nowhere, Storage};
+use crate::storage::{LocalStorage, LockFor, Nowhere, Storage};
+
+/// The most characters of a channel's name in the name of its cache, which has room for a hash then.
+const MAX_NAME: usize = 50;
 
 /// The file of the cache in its folder.
 const CACHE_FILE: &str = "cache.db";
@@ -48,6 +51,7 @@ impl Output {
         }
         let output = match args.dry_run {
             true if place::url(path).is_none() && !place::folder(path)?.exists() => {
+                LocalStorage::could_create(path)?;
                 return Ok(Output::NotYet);
             }
             true => Place::open(path, args.run.writes())?,
@@ -99,8 +103,11 @@ pub fn demand_channel(source: &Place) -> Result<(), Error> {
 pub fn lock(args: &Common, target: &Place, purpose: LockFor) -> Result<Option<Held>, Error> {
     // A lease can't be held together; workers do nothing that would need one.
     let is_needless = purpose == LockFor::Beside && target.folder().is_none();
-    if args.dry_run || args.run.no_lock || is_needless {
+    if args.run.no_lock || is_needless {
         return Ok(None);
+    }
+    if args.dry_run {
+        return target.could_lock().map(|()| None);
     }
     let patience = Patience {
         purpose,
@@ -133,7 +140,7 @@ impl Memory {
             return shared(url, &channel, args.dry_run);
         }
         let path = cache_path(args, source, target)?;
-        demand_file(&path)?;
+        demand_place(&path)?;
         if !args.dry_run {
             return Ok(Memory::Kept(SqliteCache::open(&path, &channel)?));
         }
@@ -219,6 +226,7 @@ pub fn default_cache_path(source: &Place, target: &Place) -> Result<PathBuf, Err
     let digest: String = hex(&hash.finalize()).chars().take(16).collect();
     let name = Path::new(source.identity()).file_name();
     let name = name.unwrap_or_default().to_string_lossy();
+    let name: String = name.chars().take(MAX_NAME).collect();
     let base = resolved(&base).unwrap_or(base);
     Ok(base
         .join("sigindex")
