@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, OFlags, fcntl_setfl};
+use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::error::Error;
@@ -130,7 +131,11 @@ impl SigningLog {
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     // A pipe that nobody reads is an error, and not waited for.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = options.append(true).custom_flags(flags).open(path)?;
+    let opened = options.append(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|cause| match Errno::from_io_error(&cause) {
+        Some(Errno::NXIO) => io::Error::other("nobody reads this pipe; start its reader first"),
+        _ => cause,
+    })?;
     fcntl_setfl(&file, OFlags::APPEND)?;
     Ok(file)
 }

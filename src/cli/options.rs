@@ -40,6 +40,7 @@ impl KeysFolder {
             (None, Some(path)) => path.into(),
             (None, None) => home()?.join(".conda").join("keys"),
         };
+        place::here(&path)?;
         Ok(KeysDir::new(path, self.group_readable_keys))
     }
 }
@@ -88,19 +89,26 @@ pub struct SigningOptions {
     pub signing_log: Option<PathBuf>,
 }
 
+/// The most threads that work.
+const MAX_THREADS: u16 = 1024;
+
+/// What rayon takes from the environment, however much it is.
+const RAYON_THREADS: &str = "RAYON_NUM_THREADS";
+
 /// How many threads work.
 #[derive(Debug, Clone, Args)]
 pub struct Threads {
     /// Threads that read and sign [default: one for each core]
-    #[arg(long, value_name = "N", alias = "max-parallel", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", alias = "max-parallel", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_THREADS)))]
     pub threads: Option<u16>,
 }
 
 impl Threads {
     pub fn pool(&self) -> Result<ThreadPool, Error> {
-        let threads = usize::from(self.threads.unwrap_or(0));
+        let asked = || std::env::var(RAYON_THREADS).ok()?.parse().ok();
+        let threads = self.threads.map(usize::from).or_else(asked);
         ThreadPoolBuilder::new()
-            .num_threads(threads)
+            .num_threads(threads.unwrap_or(0).min(MAX_THREADS.into()))
             .build()
             .map_err(|error| Error::Threads(error.to_string()))
     }
@@ -197,7 +205,7 @@ pub fn signing_log(
     let Some(path) = signing.signing_log.as_deref() else {
         return Ok(None);
     };
-    let found = resolved(path).map_err(|cause| Error::File {
+    let found = resolved(place::here(path)?).map_err(|cause| Error::File {
         path: shown(path),
         operation: "find the signing log",
         cause,

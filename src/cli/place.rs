@@ -212,6 +212,14 @@ pub fn file(name: &Path) -> Result<&Path, Error> {
     no_url(name, "a file is needed here, and no URL: download it")
 }
 
+/// A path on this machine, of a file or a folder.
+///
+/// # Errors
+/// When it is a URL.
+pub fn here(name: &Path) -> Result<&Path, Error> {
+    no_url(name, "a path on this machine is needed here, and no URL")
+}
+
 /// A URL that was taken for a path would be shown with its password.
 fn no_url<'a>(name: &'a Path, needed: &str) -> Result<&'a Path, Error> {
     match name.to_str().filter(|text| is_meant_as_url(text)) {

@@ -367,8 +367,10 @@ impl Walked {
         let mut channel = shelf::walk(places, &config.selection)?;
         let neighbours = neighbours::neighbours(config, places, &mut channel)?;
         warnings.append(&mut channel.warnings);
+        let lying = Lying::beside(channel.subdirs, places)?;
+        warnings.extend(lying.iter().flat_map(Lying::left_in_output));
         Ok(Walked {
-            lying: Lying::beside(channel.subdirs, places)?,
+            lying,
             neighbours,
             warnings,
         })

@@ -16,6 +16,7 @@ use crate::json::{Json, Object};
 use crate::patch::FILE_NAME;
 use crate::repodata::shards::SHARDS;
 use crate::repodata::{Published, REPODATA};
+use crate::shown::shown;
 use crate::sidecar;
 use crate::storage::{self, Change, Kind, Stat, Storage, is_left_over};
 
@@ -68,6 +69,19 @@ impl Lying {
                 .is_ok()
         };
         listing.signed.iter().filter(move |name| !is_there(name))
+    }
+
+    /// A warning for each signature in the output whose package is gone from where the packages are.
+    pub fn left_in_output(&self) -> impl Iterator<Item = String> {
+        let listings = self.output.iter();
+        let left = listings.flat_map(|output| self.orphans(output));
+        left.map(|name| {
+            let path = self.subdir.name.path_of(&shown(name));
+            format!(
+                "{path}{}: a signature without its package, in the output",
+                sidecar::SUFFIX
+            )
+        })
     }
 
     /// The storage in which a package's signature lies, if there is one: that of the output before that

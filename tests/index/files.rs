@@ -191,7 +191,13 @@ fn with_an_output_the_packages_folder_is_only_read() {
     run.refuses(&a, "changed since");
     scene.remove(&format!("channel/{a}"));
     let run = scene.index(&["--output", "public"]).exits(0);
-    run.has("removed", &[a]).counts("listed", 2);
+    let run = run.has("removed", &[&a]).counts("listed", 2);
+    let left = format!("{a}.sig: a signature without its package, in the output");
+    run.says(&left);
+    scene.index(&["--output", "public"]).exits(0).says(&left);
+    scene.remove(&format!("public/{a}.sig"));
+    let run = scene.index(&["--output", "public"]).exits(0);
+    run.never_says("without its package");
 }
 
 #[test]

@@ -143,6 +143,31 @@ fn a_key_of_the_environment_that_contradicts_the_folder_fails_the_plan_too() {
 }
 
 #[test]
+fn a_url_is_no_path_of_a_runs_own_files_and_is_told_without_its_password() {
+    let scene = Scene::of_three();
+    for flag in ["--cache", "--keys-dir", "--signing-log"] {
+        let run = scene
+            .index(&[flag, "https://me:hunter2@example.org/x"])
+            .exits(2);
+        run.says("https://example.org/x: a path on this machine is needed here")
+            .never_says("hunter2");
+    }
+    assert!(!scene.exists("https:"));
+}
+
+#[test]
+fn the_environment_asks_for_no_more_threads_than_a_flag_may() {
+    let scene = Scene::of_three();
+    for (threads, flags) in [("1000000", &["--dry-run"][..]), ("none", &[])] {
+        let run = scene
+            .index_call(flags)
+            .env("RAYON_NUM_THREADS", threads)
+            .run();
+        run.exits(0);
+    }
+}
+
+#[test]
 fn a_signing_log_that_can_not_be_opened_fails_the_plan_too() {
     let scene = Scene::of_three();
     scene.write("folder/file", "");
@@ -312,7 +337,7 @@ fn a_signing_log_that_is_a_pipe_is_written_to_whoever_reads_and_never_waited_for
         .index(&flags)
         .exits(1)
         .says("signing log")
-        .says("pipe");
+        .says("nobody reads this pipe");
     let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
     // The reader may not have opened it yet.
     let read = (0..200).find(|_| {

@@ -190,7 +190,7 @@ fn cache_path(args: &Common, source: &Place, target: &Place) -> Result<PathBuf, 
     let path = match &args.run.cache {
         None => default_cache_path(source, target)?,
         Some(path) => {
-            let path = resolved(path).map_err(|cause| Error::File {
+            let path = resolved(place::here(path)?).map_err(|cause| Error::File {
                 path: shown(path),
                 operation: "find the cache",
                 cause,

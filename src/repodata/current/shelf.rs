@@ -25,6 +25,8 @@ pub(super) struct Shelf<'a> {
     packages: Vec<Shelved<'a>>,
     /// Where those of one name stand.
     names: HashMap<Rc<str>, Range<usize>>,
+    /// Where the newest of each name stands that has no features.
+    plain: HashMap<Rc<str>, usize>,
 }
 
 /// A package.
@@ -111,12 +113,20 @@ impl<'a> Shelf<'a> {
             order.then_with(|| a.later_first().cmp(&b.later_first()))
         });
         let mut names = HashMap::<Rc<str>, Range<usize>>::new();
+        let mut plain = HashMap::new();
         for (place, package) in packages.iter().enumerate() {
             let end = place.saturating_add(1);
             let range = names.entry(Rc::clone(&package.name));
             range.or_insert(place..end).end = end;
+            if !package.featured {
+                plain.entry(Rc::clone(&package.name)).or_insert(place);
+            }
         }
-        Shelf { packages, names }
+        Shelf {
+            packages,
+            names,
+            plain,
+        }
     }
 
     /// How many packages there are.
@@ -165,8 +175,7 @@ impl<'a> Shelf<'a> {
     /// For a package with features, the newest of its name without; it is no newer than any of the name.
     pub fn without_features_for(&self, place: usize) -> Option<usize> {
         let package = self.get(place).filter(|package| package.featured)?;
-        let mut places = self.places(&package.name);
-        places.find(|place| self.get(*place).is_some_and(|package| !package.featured))
+        self.plain.get(&package.name).copied()
     }
 
     /// What a package depends on. Whatever isn't a list of texts is left out.
