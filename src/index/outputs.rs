@@ -125,10 +125,7 @@ impl Outputs<'_> {
         self.add_pages(&pages, &state, &mut jobs);
         jobs.push(Box::new(|| Ok(Made::of(self.twins.due.clone()))));
         let parts: Vec<Part> = self.pool.install(|| {
-            let settled = jobs.par_iter().map(|job| {
-                go_on(self.cancelled)?;
-                self.settle(job()?)
-            });
+            let settled = jobs.par_iter().map(|job| self.settle(job()?));
             settled.collect::<Result<_, Error>>()
         })?;
         let mut outcome = Outcome {
