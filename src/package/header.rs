@@ -28,6 +28,14 @@ pub(super) fn check(header: &Header) -> Result<(), PackageError> {
         Some([b'u', b's', b't', b'a', b'r', 0, ..]) => Err(flaw(
             "a header is of a version of ustar that few tools know; build it anew",
         )),
+        // To some readers they are members then, of the names that they have themselves.
+        magic
+            if magic != Some(b"ustar  \0") && matches!(kind(header), b'L' | b'K' | b'x' | b'g') =>
+        {
+            Err(flaw(
+                "a header of the oldest form describes another member; build it anew",
+            ))
+        }
         // Some put it before the name in headers of every kind but of GNU's own types (Python), some in no other (GNU tar).
         _ if bytes.get(PREFIX) != Some(&0) && !matches!(kind(header), b'L' | b'K' | b'S') => Err(
             flaw("a header has half a name where only ustar has one; build it anew"),

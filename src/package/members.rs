@@ -1,6 +1,6 @@
 //! The members of a tar stream, one after the other, in memory that does not grow with what the archive claims.
 //! Owns GNU long names, PAX records and sparse maps, and refuses what readers of tar take differently; must not know
-//! what a package is. (`tar::Entries` reads long names and PAX records of any size into memory, and
+//! what a package is, but for the folder of its metadata. (`tar::Entries` reads long names and PAX records of any size into memory, and
 //! passes over malformed ones.)
 
 use std::io::BufRead;
@@ -10,6 +10,7 @@ use tar::{EntryType, GnuExtSparseHeader, Header};
 use super::PackageError;
 use super::error::show;
 use super::header::{self, flaw};
+use super::info::Name;
 
 const BLOCK: u64 = 512;
 /// Long names and PAX records of one member may take this many bytes each.
@@ -116,7 +117,15 @@ impl<R: BufRead> Members<R> {
                     }
                 }
                 b'x' => put(&mut extensions.pax, Pax::parse(&self.extension()?)?)?,
-                b'g' => Pax::parse(&self.extension()?)?.require_harmless()?,
+                b'g' if !extensions.is_empty() => {
+                    return Err(flaw(
+                        "a global header stands between a header and the member that it describes",
+                    ));
+                }
+                b'g' => {
+                    require_own_name(&header.path_bytes())?;
+                    Pax::parse(&self.extension()?)?.require_harmless()?;
+                }
                 b'X' => {
                     return Err(flaw(
                         "it has extended headers of a kind that few tools know",
@@ -347,6 +356,17 @@ impl Pax {
     }
 }
 
+/// Some readers take a global header for a member of its name.
+fn require_own_name(path: &[u8]) -> Result<(), PackageError> {
+    match Name::of(path).parts.first() {
+        Some(first) if *first == b"info" => Err(flaw(format!(
+            "a global header has the name of metadata (`{}`); build it anew",
+            show(path)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = bytes.iter().take(20).position(|byte| *byte == b' ')?;
     let length = usize::try_from(decimal(bytes.get(..space)?).ok()?).ok()?;
@@ -530,6 +550,16 @@ mod tests {
             (global("path", "a"), "a global header"),
             (global("size", "1"), "a global header"),
             (global("GNU.sparse.size", "1"), "a sparse file"),
+            (
+                gnu(b'L').pax(b'g', &[("a", "b")]).file("x", b""),
+                "stands between a header",
+            ),
+            (
+                pax(&[("path", "y")])
+                    .pax(b'g', &[("a", "b")])
+                    .file("x", b""),
+                "stands between a header",
+            ),
             (record(b"6 a=b"), "malformed"),
             (record(b"6 a=b "), "malformed"),
             (record(b"6 a-b\n"), "malformed"),

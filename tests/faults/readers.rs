@@ -284,6 +284,72 @@ fn sparse_members_by_extended_headers_are_refused() {
 }
 
 #[test]
+fn what_describes_members_is_no_member_to_anybody() {
+    let file = blocks(&TarMember::file("info/y", "abc"));
+    let named = |name: &str| {
+        let mut tar = pax(&[("comment", "x")], b"");
+        tar[..100].fill(0);
+        tar[..name.len()].copy_from_slice(name.as_bytes());
+        with_field(&tar, 0, 156, b"g")
+    };
+    let long = || {
+        blocks(&TarMember {
+            bytes: b"info/z\0".to_vec(),
+            ..TarMember::of_kind("././@LongLink", EntryType::GNULongName)
+        })
+    };
+    let oldest = |tar: &[u8]| with_field(tar, 0, 257, &[0; 8]);
+    let metadata = Refused("has the name of metadata");
+    let between = Refused("stands between a header");
+    let old = Refused("of the oldest form");
+    let global = named("pax_global_header");
+    for (what, headers, taken) in [
+        ("for all", vec![global.clone()], Read),
+        ("for all, of Python", vec![named("././@PaxHeader")], Read),
+        (
+            "for all, of POSIX",
+            vec![named("/tmp/GlobalHead.1.1")],
+            Read,
+        ),
+        (
+            "for all, as metadata",
+            vec![named("info/index.json")],
+            metadata,
+        ),
+        (
+            "for all, as the same",
+            vec![named("./info//index.json")],
+            metadata,
+        ),
+        (
+            "for all, as more of it",
+            vec![named("info/about.json")],
+            metadata,
+        ),
+        ("for all, before others", vec![global.clone(), long()], Read),
+        (
+            "for all, behind a name",
+            vec![long(), global.clone()],
+            between,
+        ),
+        (
+            "for all, behind records",
+            vec![pax(&[("comment", "x")], b""), global.clone()],
+            between,
+        ),
+        ("for all, of old", vec![oldest(&global)], old),
+        ("a name, of old", vec![oldest(&long())], old),
+        (
+            "records, of old",
+            vec![oldest(&pax(&[("comment", "x")], b""))],
+            old,
+        ),
+    ] {
+        hold_tar(what, &[headers.concat(), file.clone()].concat(), taken);
+    }
+}
+
+#[test]
 fn nothing_stands_behind_what_describes_the_next_member() {
     let file = blocks(&TarMember::file("info/y", "abc"));
     let named = |kind, name: &str, behind: &[u8]| {
