@@ -148,9 +148,7 @@ pub fn audit(place: &Place, request: &Request, tools: &Tools<'_>) -> Result<Audi
         trust: &trust,
     };
     let read = judge.all(tasks, request.sample)?;
-    if !chain.is_there && request.is_whole() {
-        chain::demand_all(context, request, &trust);
-    }
+    chain::demand_all(&chain, request, &trust, context);
     if !place.can_be_listed() {
         notes.push("a URL can't be listed: files that no index names, and signatures without their package, are not seen; verify the channel's folder for those".to_owned());
     }

@@ -19,7 +19,7 @@ use crate::signature::{MAX_SIG_BYTES, Signature};
 use crate::upstream::{UpstreamError, UpstreamFault};
 use crate::verify::{self, Found};
 
-/// The largest package that is read when the index tells no size, in bytes.
+/// The largest package that is read, whatever size the index tells, in bytes.
 const MAX_PACKAGE: u64 = 64 << 30;
 
 /// A package as the index has it.
@@ -166,7 +166,7 @@ impl Judge<'_> {
 
     fn hold_bytes(&self, expected: &Expected) -> Result<(), Verdict> {
         let mut sink = Digesting::new(self.context.tools);
-        let cap = expected.size.unwrap_or(MAX_PACKAGE);
+        let cap = most(expected.size);
         let upstream = self.context.place.upstream();
         match upstream.fetch_to(&expected.path, cap, &mut sink) {
             Ok(Some(_)) => hold_digests(expected, &sink.finish()),
@@ -176,7 +176,7 @@ impl Judge<'_> {
             Err(UpstreamError {
                 fault: UpstreamFault::TooLarge { .. },
                 ..
-            }) if expected.size.is_some() => Err(Verdict::Invalid(format!(
+            }) if expected.size == Some(cap) => Err(Verdict::Invalid(format!(
                 "it has more bytes than the index says ({cap})"
             ))),
             Err(error) => Err(Verdict::Error(error.fault.to_string())),
@@ -240,6 +240,11 @@ impl Judge<'_> {
     }
 }
 
+/// The most bytes that are read of a package whose size is told: a server may send as many as it says.
+fn most(size: Option<u64>) -> u64 {
+    size.map_or(MAX_PACKAGE, |size| size.min(MAX_PACKAGE))
+}
+
 fn hold_digests(expected: &Expected, found: &Digests) -> Result<(), Verdict> {
     let differs = |what: &str, found: String, listed: String| {
         let why = format!("its {what} is {found}, and the index says {listed}");
@@ -256,5 +261,21 @@ fn hold_digests(expected: &Expected, found: &Digests) -> Result<(), Verdict> {
             differs("MD5", hex(&found.md5), hex(md5))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_size_that_is_told_lifts_the_limit() {
+        for (size, bytes) in [
+            (None, MAX_PACKAGE),
+            (Some(7), 7),
+            (Some(1 << 62), MAX_PACKAGE),
+        ] {
+            assert_eq!(most(size), bytes);
+        }
     }
 }

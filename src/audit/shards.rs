@@ -1,6 +1,9 @@
 //! Shards, held against their index and against `repodata.json`. Owns what of them has to agree; must not know how
 //! shards are written.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -13,12 +16,43 @@ use crate::repodata::{Published, REPODATA};
 /// The largest shard, in bytes: what newer conda takes when it is decompressed.
 const MAX_SHARD: u64 = 64 << 20;
 
+/// The most bytes of records that are kept of a subdir's shards.
+const MAX_RECORDS: u64 = 1 << 30;
+
 /// The shards of a subdir.
 pub(super) struct Shards<'a> {
     pub context: Context<'a>,
     pub subdir: &'a str,
     /// What `repodata.json` lists, where it is there.
     pub served: Option<&'a Published<'a>>,
+    /// What is kept of records, where it is not.
+    pub room: Room,
+}
+
+/// How many more bytes of records are kept.
+pub(super) struct Room(AtomicU64);
+
+impl Default for Room {
+    fn default() -> Self {
+        Room(AtomicU64::new(MAX_RECORDS))
+    }
+}
+
+impl Room {
+    /// Whether there is room for one more record; once there is none, there is none for any.
+    fn keeps(&self, file: &str, record: &str) -> bool {
+        let bytes = file.len().saturating_add(record.len());
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let take = |room: u64| Some(room.saturating_sub(bytes));
+        let before = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        before.is_ok_and(|room| room > bytes)
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
 }
 
 /// What the index of shards says of itself, and what the shards list, where no `repodata.json` does.
@@ -55,13 +89,24 @@ impl Shards<'_> {
             findings.error(What::Shard, path, why);
             return None;
         }
-        let shards: Vec<_> = index.shards.iter().collect();
+        let mut digests = HashSet::new();
+        let (shards, again): (Vec<_>, Vec<_>) =
+            (index.shards.iter()).partition(|(_, digest)| digests.insert(**digest));
+        if let Some((name, _)) = again.first() {
+            let why = format!("it names the shard of {name} as that of another name, too");
+            findings.invalid(What::Shard, path, why);
+        }
         let names: Vec<(String, Option<String>)> = self.context.tools.pool.install(|| {
             let one = |(name, digest): &(&String, &[u8; 32])| self.one(name, digest);
             shards.par_iter().flat_map_iter(one).collect()
         });
         if let Some(served) = self.served {
             self.hold_complete(served, path, &names);
+            return None;
+        }
+        if self.room.is_full() {
+            let why = format!("its shards have more than {MAX_RECORDS} bytes of records");
+            findings.error(What::Shard, path, why);
             return None;
         }
         let records = names.into_iter();
@@ -82,8 +127,7 @@ impl Shards<'_> {
         path: &str,
         names: &[(String, Option<String>)],
     ) {
-        let sharded: std::collections::HashSet<&str> =
-            names.iter().map(|(name, _)| name.as_str()).collect();
+        let sharded: HashSet<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
         for name in served.records.keys() {
             if !sharded.contains(name.as_str()) {
                 let path_of = format!("{}/{name}", self.subdir);
@@ -107,7 +151,12 @@ impl Shards<'_> {
                 self.fault(&file, why);
             }
             match self.served {
-                None => listed.push((file, Some(record.compact()))),
+                None => {
+                    let record = record.compact();
+                    if self.room.keeps(&file, &record) {
+                        listed.push((file, Some(record)));
+                    }
+                }
                 Some(served) => {
                     self.hold_record(served, &file, &record);
                     listed.push((file, None));
@@ -174,11 +223,15 @@ impl Shards<'_> {
     }
 }
 
-/// Whether two values say the same; numbers beyond 64 bits are floats in shards.
+/// Whether two values say the same; numbers beyond 64 bits are floats in shards, and those beyond all floats the last one.
 fn same(a: &Json, b: &Json) -> bool {
+    let float = |number: &str| {
+        let float = number.parse::<f64>().ok();
+        float.map(|float| float.clamp(f64::MIN, f64::MAX))
+    };
     match (a, b) {
         (Json::Number(a), Json::Number(b)) => {
-            a == b || matches!((a.parse::<f64>(), b.parse::<f64>()), (Ok(a), Ok(b)) if a == b)
+            a == b || matches!((float(a), float(b)), (Some(a), Some(b)) if a == b)
         }
         (Json::Array(a), Json::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
@@ -227,6 +280,12 @@ mod tests {
         for (a, b, is_same) in [
             (big.as_str(), "1.1111111111111111e29", true),
             ("1", "1.0", true),
+            (&"9".repeat(400), "1.7976931348623157e308", true),
+            (
+                &format!("-{}", "9".repeat(400)),
+                "1.7976931348623157e308",
+                false,
+            ),
             ("[1,2]", "[1]", false),
             (r#"{"a":1}"#, r#"{"b":1}"#, false),
             (r#"{"a":[1]}"#, r#"{"a":[1]}"#, true),
@@ -239,6 +298,20 @@ mod tests {
             ("null", "false", false),
         ] {
             assert_eq!(same(&json(a), &json(b)), is_same, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn no_more_records_are_kept_than_there_is_room_for() {
+        let room = Room(AtomicU64::new(10));
+        for (record, is_kept, left) in [
+            ("12345", true, 4),
+            ("12", true, 1),
+            ("", false, 0),
+            ("", false, 0),
+        ] {
+            assert_eq!(room.keeps("a", record), is_kept, "{record}");
+            assert_eq!(room.is_full(), left == 0, "{record}");
         }
     }
 }

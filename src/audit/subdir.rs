@@ -2,9 +2,10 @@
 //! look at a package's file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 
 use rayon::prelude::*;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::head::Head;
@@ -25,12 +26,40 @@ use crate::repodata::{
 use crate::upstream;
 
 /// What an index says beside its records.
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct Top<'a> {
     #[serde(borrow, default)]
     info: Option<&'a RawValue>,
     #[serde(default)]
-    removed: Option<Vec<String>>,
+    removed: Option<Removed>,
+}
+
+/// The packages that an index names as removed. What is no name of a package is passed over: of nothing at all a file can
+/// hold far more than fits in memory.
+struct Removed(Vec<String>);
+
+impl<'de> Deserialize<'de> for Removed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Removed;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of file names")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Removed, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = list.next_element::<String>()? {
+                    if Format::of(&name).is_some() {
+                        names.push(name);
+                    }
+                }
+                Ok(Removed(names))
+            }
+        }
+        deserializer.deserialize_seq(Collect)
+    }
 }
 
 /// The first index file of a subdir, and what it says of itself: all others have to say the same.
@@ -118,7 +147,7 @@ impl Subdir<'_> {
                 Some(Json::Object(info)) => self.head(info)?,
                 Some(_) => return Err("its info is no object".to_owned()),
             };
-            Ok((head, top.removed.unwrap_or_default()))
+            Ok((head, top.removed.map_or(Vec::new(), |removed| removed.0)))
         };
         match read() {
             Ok((head, removed)) => {
@@ -205,6 +234,7 @@ impl Subdir<'_> {
             context: self.files.context,
             subdir: self.name,
             served,
+            room: shards::Room::default(),
         };
         let sharded = shards.audit(&path, &bytes)?;
         match self.head(sharded.info) {

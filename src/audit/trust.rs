@@ -46,6 +46,11 @@ impl Trust<'_> {
         }
     }
 
+    /// Whether a key is one of packages, by the signed index.
+    pub fn names(&self, key: &Fingerprint) -> bool {
+        matches!(&self.keys, Keys::Signed(ring) if ring.by_fingerprint(key).is_some())
+    }
+
     /// Whether a key made a signature that counts.
     pub fn has_vouched(&self, key: &Fingerprint) -> bool {
         let vouched = self.vouched.lock();

@@ -13,6 +13,7 @@ use tough::{ExpirationEnforcement, Limits, Repository, RepositoryLoader};
 use url::Url;
 
 use super::first::first_root;
+use super::hurried::{Hurried, PATIENCE};
 use super::memory::Memory;
 use super::transport::ChannelTransport;
 use super::{
@@ -60,6 +61,10 @@ pub struct Loading<'a> {
 /// # Errors
 /// [`TufError`] says what does not hold; then nothing of the channel may be used.
 pub fn load(loading: Loading<'_>) -> Result<Generation, TufError> {
+    let loading = Loading {
+        upstream: Arc::new(Hurried::new(loading.upstream, PATIENCE)),
+        ..loading
+    };
     let memory = loading.memory.map(Memory::open).transpose()?;
     if let (Some(memory), Expired::Allowed) = (&memory, loading.expired) {
         memory.forget_time()?;
@@ -165,6 +170,8 @@ fn generation(
         let (path, why) = (transport.channel(), "a version is out of range".to_owned());
         return Err(TufError::Malformed { path, why });
     }
+    let began = anchor.keys(Role::Root);
+    let began = began.into_iter().map(|key| key.fingerprint).collect();
     let path = metadata(Role::Root, root.version.get());
     let root = match transport.seen(&path) {
         Some(bytes) if root.version.get() != anchor.version() => {
@@ -193,6 +200,7 @@ fn generation(
         expires,
         targets: names,
         root,
+        began,
     })
 }
 
@@ -322,6 +330,7 @@ pub fn claimed(upstream: &dyn Upstream, root: Root) -> Result<Generation, TufErr
         expires: BTreeMap::new(),
         targets: Targets::new(),
         root,
+        began: Vec::new(),
     })
 }
 

@@ -11,6 +11,8 @@ mod first;
 #[cfg(feature = "tuf")]
 mod form;
 #[cfg(feature = "tuf")]
+mod hurried;
+#[cfg(feature = "tuf")]
 mod lifetimes;
 #[cfg(feature = "tuf")]
 mod load;
@@ -55,6 +57,9 @@ pub use transport::ChannelTransport;
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "tuf")]
+use crate::keys::Fingerprint;
+
 /// The most bytes that one file of metadata may have, the targets aside.
 pub const MAX_METADATA: u64 = 1 << 20;
 
@@ -95,6 +100,8 @@ pub struct Generation {
     pub targets: Targets,
     /// The newest trusted root.
     pub root: Root,
+    /// The root keys of the root that trust began with.
+    pub began: Vec<Fingerprint>,
 }
 
 /// Whether a target's name is a plain path in the channel: no empty part, none that leads elsewhere, no control

@@ -43,17 +43,24 @@ fn file_in(scene: &Scene, folder: &str, end: &str) -> String {
 
 /// Changes what the index of shards says of itself.
 fn edit_shard_info(scene: &Scene, change: fn(&mut Vec<(rmpv::Value, rmpv::Value)>)) {
+    edit_shards(scene, |top| {
+        let info = top.iter_mut().find(|(key, _)| key.as_str() == Some("info"));
+        let rmpv::Value::Map(info) = &mut info.unwrap().1 else {
+            panic!("its info is no map")
+        };
+        change(info);
+    });
+}
+
+/// Changes the index of shards.
+fn edit_shards(scene: &Scene, change: impl FnOnce(&mut Vec<(rmpv::Value, rmpv::Value)>)) {
     let path = "channel/linux-64/repodata_shards.msgpack.zst";
     let bytes = zstd::decode_all(scene.read(path).as_slice()).unwrap();
     let mut value = rmpv::decode::read_value(&mut bytes.as_slice()).unwrap();
     let rmpv::Value::Map(top) = &mut value else {
         panic!("{value}")
     };
-    let info = top.iter_mut().find(|(key, _)| key.as_str() == Some("info"));
-    let rmpv::Value::Map(info) = &mut info.unwrap().1 else {
-        panic!("its info is no map")
-    };
-    change(info);
+    change(top);
     let mut bytes = Vec::new();
     rmpv::encode::write_value(&mut bytes, &value).unwrap();
     scene.write(path, zstd::encode_all(bytes.as_slice(), 3).unwrap());
@@ -610,11 +617,21 @@ fn keys_are_those_that_were_chosen_for_the_channel() {
         "tuf: chain error",
         "other is trusted for it",
     );
-    audited(&scene, 0, &["channel", "--sample", "1"]);
+    // Nor is it excused where only a part is looked at; the others vouch for records that nobody reads now.
+    for part in [&["--sample", "1"], &["--subdir", "linux-64"]] {
+        let found = findings(&audited(&scene, 1, &[&["channel"], &part[..]].concat()));
+        has(
+            &found,
+            "tuf: chain error",
+            "nothing in it that was looked at",
+        );
+    }
     scene
         .run(&["keys", "trust", "other", "--channel", "channel", "--remove"])
         .exits(0);
-    audited(&scene, 0, &["channel"]);
+    for part in [&[][..], &["--sample", "0"], &["--subdir", "linux-64"]] {
+        audited(&scene, 0, &[&["channel"], part].concat());
+    }
 }
 
 #[test]
@@ -672,6 +689,28 @@ fn a_channel_of_shards_alone_is_audited_as_well() {
         &findings(&report),
         "linux-64/a-1.0-0.conda: package invalid",
         "",
+    );
+}
+
+#[test]
+fn no_shard_is_that_of_two_names() {
+    let scene = Scene::of_three();
+    scene.index(&["--no-write-monolithic"]).exits(0);
+    edit_shards(&scene, |top| {
+        let shards = top
+            .iter_mut()
+            .find(|(key, _)| key.as_str() == Some("shards"));
+        let rmpv::Value::Map(shards) = &mut shards.unwrap().1 else {
+            panic!("its shards are no map")
+        };
+        let digest = shards[0].1.clone();
+        shards.push(("z".into(), digest));
+    });
+    let found = findings(&audited(&scene, 1, &["channel"]));
+    has(
+        &found,
+        "linux-64/repodata_shards.msgpack.zst: shard invalid",
+        "shard of z",
     );
 }
 

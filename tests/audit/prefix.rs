@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::scene::Scene;
+use crate::scene::builder::{Format, PackageSpec};
 use crate::{audited, good, has, lines};
 
 /// Writes down a package as installed, as its record has it, from a channel.
@@ -32,6 +33,29 @@ fn with_env() -> (Scene, String) {
     install(&scene, "linux-64/b-1.0-0.tar.bz2", &channel);
     scene.write("env/conda-meta/history", "==> 2026-01-01 <==\n");
     (scene, channel)
+}
+
+#[test]
+fn each_key_that_is_chosen_vouches_for_something_there() {
+    let (scene, _) = with_env();
+    scene.give_public_key("other");
+    let verify = |trust: &str, status| {
+        let flags = ["--channel", "channel", "--trust", trust];
+        scene
+            .run(&[&["verify", "--prefix", "env"][..], &flags].concat())
+            .exits(status)
+    };
+    verify("fixture", 0);
+    // It may be the key of a signed index that was taken away.
+    verify("fixture,other", 1).says("other is trusted for it, and vouches for nothing");
+    // What vouches for a package that is not installed is none.
+    scene.run(&["keygen", "second"]).exits(0);
+    scene.put(&PackageSpec::new("late", "1.0", "0"), Format::Conda);
+    scene
+        .index(&["--key", "second"])
+        .exits(0)
+        .counts("signed", 1);
+    verify("fixture,second", 0);
 }
 
 /// What is spoilt in the record of `a`, and what is said.

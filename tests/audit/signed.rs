@@ -114,6 +114,27 @@ fn by_hash(scene: &Scene, target: &str) -> String {
 }
 
 #[test]
+fn each_key_that_is_chosen_is_one_of_the_signed_index() {
+    let scene = signed(&KEYS);
+    scene.give_public_key("fixture");
+    scene.run(&["keygen", "second"]).exits(0);
+    for (trust, status) in [
+        ("other", 0),
+        ("other,fixture", 0),
+        ("other,second", 1),
+        ("other,fixture,second", 1),
+    ] {
+        for part in [&[][..], &["--subdir", "noarch"]] {
+            let words = [&["verify", "channel", "--trust", trust], part].concat();
+            let run = scene.run(&words).exits(status);
+            if status == 1 {
+                run.says("second is trusted for it, and vouches for nothing");
+            }
+        }
+    }
+}
+
+#[test]
 fn whoever_trusts_the_root_trusts_the_index_and_the_keys_in_it() {
     let scene = signed(&KEYS);
     let report = audited(&scene, 0, &["channel"]);
