@@ -11,6 +11,7 @@ use crate::record::is_deceptive;
 use crate::shown::shown;
 use crate::sidecar;
 use crate::storage::{Item, Kind, Storage, StorageError, is_own_temporary};
+use crate::tuf::FOLDER;
 
 /// The longest file name that common file systems take, in bytes.
 pub(crate) const MAX_FILE_NAME: usize = 255;
@@ -38,9 +39,10 @@ impl SubdirName {
         ((platform && name.len() <= 32) || name == "noarch").then(|| SubdirName(name.into()))
     }
 
-    /// Any folder name that stays in the channel, as the operator may name one.
+    /// Any folder name that stays in the channel, as the operator may name one; not that of signed metadata.
     pub fn chosen(name: &str) -> Option<SubdirName> {
         let safe = !name.is_empty()
+            && name != FOLDER
             && !name.starts_with('.')
             && !name.contains('/')
             && !name.chars().any(|c| c != ' ' && is_deceptive(c));
@@ -450,7 +452,7 @@ mod tests {
             assert!(SubdirName::standard(name).is_none(), "{name}");
         }
         assert!(SubdirName::chosen("My Things").is_some());
-        for name in ["", ".", "..", ".git", "a/b", "a\n"] {
+        for name in ["", ".", "..", ".git", "a/b", "a\n", "tuf"] {
             assert!(SubdirName::chosen(name).is_none(), "{name:?}");
         }
         assert!(SubdirName::chosen("custom").is_some());

@@ -79,13 +79,15 @@ impl SigningLog {
             .filter(|folder| !folder.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
         let allowed = |place: &Path, access| Ok(rustix::fs::access(place, access)?);
-        let checked: io::Result<()> = match () {
-            () if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-            () if path.is_file() => open(path, &mut OpenOptions::new())
+        let checked: io::Result<()> = match path.metadata() {
+            // A ring of links, or what can't be looked at.
+            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
+            _ if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            _ if path.is_file() => open(path, &mut OpenOptions::new())
                 .and_then(|file| is_cut_off(path, &file).map(drop)),
-            () if path.exists() => allowed(path, Access::WRITE_OK),
-            () if folder.is_file() => Err(io::ErrorKind::NotADirectory.into()),
-            () => allowed(folder, Access::WRITE_OK | Access::EXEC_OK),
+            _ if path.exists() => allowed(path, Access::WRITE_OK),
+            _ if folder.is_file() => Err(io::ErrorKind::NotADirectory.into()),
+            _ => allowed(folder, Access::WRITE_OK | Access::EXEC_OK),
         };
         checked.map_err(|cause| Error::File {
             path: shown(path),

@@ -17,7 +17,7 @@ use rusqlite::ErrorCode;
 use crate::details::Details;
 use crate::keys::{Fingerprint, KeyName};
 use crate::record::Record;
-use crate::shown::told;
+use crate::shown::shown;
 use crate::storage::Stat;
 
 pub use claims::{Claimed, Claims, PackageName, Unread};
@@ -37,8 +37,9 @@ pub fn is_shared(name: &str) -> bool {
 /// the URL), and that of its output where that is another one.
 pub fn channel_name(source: &OsStr, target: &OsStr) -> String {
     match source == target {
-        true => told(source),
-        false => format!("{} to {}", told(source), told(target)),
+        true => shown(source),
+        // No shown path has a line break in it.
+        false => format!("{}\n{}", shown(source), shown(target)),
     }
 }
 
@@ -251,8 +252,27 @@ fn remedy(cause: &rusqlite::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+
+    #[test]
+    fn no_two_channels_have_one_name() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let name = |source: &[u8], target: &[u8]| {
+            channel_name(OsStr::from_bytes(source), OsStr::from_bytes(target))
+        };
+        let names = [
+            name(b"/a", b"/a"),
+            name(b"/a", b"/b"),
+            name(b"/a to /b", b"/a to /b"),
+            name(b"/a\n/b", b"/a\n/b"),
+            name(b"/a\xff", b"/a\xff"),
+            name(b"/a\\xff", b"/a\\xff"),
+        ];
+        let different: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+        assert_eq!(names[0], "/a");
+    }
 
     #[test]
     fn no_cache_knows_and_keeps_nothing() {

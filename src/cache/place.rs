@@ -68,6 +68,20 @@ pub fn demand_place(path: &Path) -> Result<(), CacheError> {
         cause,
     })?;
     demand_file(path)?;
+    // What is there and leads nowhere stands in the way; so does a journal that is no file.
+    let leads_nowhere = path.symlink_metadata().is_ok() && !path.exists();
+    let journal = beside(path, "-journal");
+    let journal_stands = journal
+        .symlink_metadata()
+        .is_ok_and(|found| !found.is_file());
+    if leads_nowhere || journal_stands {
+        let what = if leads_nowhere { path } else { &journal };
+        return Err(CacheError::Open {
+            path: shown(what),
+            operation: "open the cache",
+            cause: io::Error::other("it is not a regular file"),
+        });
+    }
     for there in [folder, path] {
         if let Ok(found) = std::fs::metadata(there) {
             trusted(there, &found)?;

@@ -97,7 +97,7 @@ fn document<'a>(
         let Some(format) = Format::of(&file) else {
             continue;
         };
-        let details = recollection.details(&file, &record)?;
+        let details = recollection.served(&file, &record)?;
         listed.push(Listed {
             name: file,
             format,

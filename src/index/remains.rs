@@ -12,7 +12,8 @@ use crate::details::Details;
 use crate::error::Error;
 use crate::json::{self, Json, Object};
 use crate::package;
-use crate::repodata::{CHANNELDATA, PublishedRecord, run_exports};
+use crate::publish::Existing;
+use crate::repodata::{CHANNELDATA, PublishedRecord, REPODATA_FROM_PACKAGES, run_exports};
 
 /// The largest run exports and summary of the channel that are read back, in bytes.
 const MAX_REMAINS: u64 = 256 << 20;
@@ -27,6 +28,8 @@ pub struct Recollection<'a> {
     known: &'a Known,
     /// Read once, where it is needed.
     remains: Option<Remains>,
+    /// Whether the subdir is patched; looked at once, where it is needed.
+    patched: Option<bool>,
 }
 
 impl<'a> Recollection<'a> {
@@ -37,6 +40,7 @@ impl<'a> Recollection<'a> {
             subdir,
             known,
             remains: None,
+            patched: None,
         }
     }
 
@@ -49,11 +53,45 @@ impl<'a> Recollection<'a> {
         if let Some(known) = self.known.get(file).filter(same) {
             return Ok(known.facts.details.clone());
         }
+        Ok(self.remains()?.details(file))
+    }
+
+    /// The same, as the subdir's own files tell it: after patches, which change run exports.
+    ///
+    /// # Errors
+    /// As [`Recollection::details`].
+    pub fn served(&mut self, file: &str, record: &PublishedRecord<'_>) -> Result<Details, Error> {
+        let details = self.details(file, record)?;
+        if !self.is_patched()? {
+            return Ok(details);
+        }
+        let told = self.remains()?.run_exports.get(file);
+        Ok(told.map_or_else(|| details.clone(), |told| details.with_run_exports(told)))
+    }
+
+    fn is_patched(&mut self) -> Result<bool, Error> {
+        if let Some(known) = self.patched {
+            return Ok(known);
+        }
+        let path = self.subdir.path_of(REPODATA_FROM_PACKAGES);
+        let witnesses = [
+            Some(self.places.published()),
+            self.places.published_in_source(),
+        ];
+        let mut found = false;
+        for witness in witnesses.into_iter().flatten() {
+            // That it is there is enough.
+            found |= !matches!(witness.existing(&path, 0)?, Existing::Absent);
+        }
+        Ok(*self.patched.insert(found))
+    }
+
+    fn remains(&mut self) -> Result<&Remains, Error> {
         let remains = match self.remains.take() {
             Some(remains) => remains,
             None => Remains::of(self.places, self.subdir)?,
         };
-        Ok(self.remains.insert(remains).details(file))
+        Ok(self.remains.insert(remains))
     }
 }
 

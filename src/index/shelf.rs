@@ -71,10 +71,14 @@ impl Lying {
         listing.signed.iter().filter(move |name| !is_there(name))
     }
 
-    /// A warning for each signature in the output whose package is gone from where the packages are.
+    /// A warning for each signature in the output whose package is neither there nor where the packages are.
     pub fn left_in_output(&self) -> impl Iterator<Item = String> {
         let listings = self.output.iter();
-        let left = listings.flat_map(|output| self.orphans(output));
+        let left = listings.flat_map(|output| {
+            let beside: BTreeSet<_> = output.packages.iter().map(|file| &file.name).collect();
+            let left = self.orphans(output);
+            left.filter(move |name| !beside.contains(name))
+        });
         left.map(|name| {
             let path = self.subdir.name.path_of(&shown(name));
             format!(

@@ -195,6 +195,11 @@ fn with_an_output_the_packages_folder_is_only_read() {
     let left = format!("{a}.sig: a signature without its package, in the output");
     run.says(&left);
     scene.index(&["--output", "public"]).exits(0).says(&left);
+    // Not so where the package lies beside it.
+    scene.write(&format!("public/{a}"), "x");
+    let run = scene.index(&["--output", "public"]);
+    run.never_says("without its package");
+    scene.remove(&format!("public/{a}"));
     scene.remove(&format!("public/{a}.sig"));
     let run = scene.index(&["--output", "public"]).exits(0);
     run.never_says("without its package");

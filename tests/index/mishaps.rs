@@ -145,13 +145,20 @@ fn a_key_of_the_environment_that_contradicts_the_folder_fails_the_plan_too() {
 #[test]
 fn a_url_is_no_path_of_a_runs_own_files_and_is_told_without_its_password() {
     let scene = Scene::of_three();
-    for flag in ["--cache", "--keys-dir", "--signing-log"] {
+    for flag in [
+        "--cache",
+        "--keys-dir",
+        "--signing-log",
+        "--patch-generator",
+    ] {
         let run = scene
             .index(&[flag, "https://me:hunter2@example.org/x"])
             .exits(2);
         run.says("https://example.org/x: a path on this machine is needed here")
             .never_says("hunter2");
     }
+    let relation = ["--base-channel", "https://me:hunter2@example.org/x"];
+    scene.index(&relation).exits(2).never_says("hunter2");
     assert!(!scene.exists("https:"));
 }
 

@@ -210,6 +210,32 @@ fn patches_that_can_not_be_had_sign_nothing() {
 }
 
 #[test]
+fn what_sums_up_the_channel_has_the_patches_of_subdirs_that_were_not_walked() {
+    let scene = Scene::of_three();
+    let spec = PackageSpec::new("exporting", "1.0", "0");
+    let package = spec.run_exports(json!({"weak": ["exporting >=1"]}));
+    scene.put(&package, Format::Conda);
+    let fix = json!({"patch_instructions_version": 2, "packages.conda":
+        {"exporting-1.0-0.conda": {"run_exports": {"weak": ["exporting >=1,<2"]}}}});
+    scene.write("channel/linux-64/patch_instructions.json", fix.to_string());
+    let told =
+        || scene.json("channel/channeldata.json")["packages"]["exporting"]["run_exports"].clone();
+    scene.index(&["--channeldata"]).exits(0);
+    let patched = told();
+    assert!(patched.to_string().contains("<2"), "{patched}");
+    let before = scene.read("channel/channeldata.json");
+    for _ in 0..2 {
+        scene
+            .index(&["--channeldata", "--subdir", "noarch"])
+            .exits(0);
+        assert_eq!(told(), patched);
+        assert!(scene.read("channel/channeldata.json") == before);
+        // Whether anything is remembered or not.
+        scene.remove("cache");
+    }
+}
+
+#[test]
 fn a_package_of_patches_has_to_be_one_that_is_trusted() {
     let scene = scene();
     // Also where it is yet to be signed, in a dry run too.

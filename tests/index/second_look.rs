@@ -158,6 +158,7 @@ fn what_stops_a_run_before_it_begins_stops_a_dry_run_too() {
     let scene = Scene::of_three();
     scene.write("file", "x");
     symlink("nowhere", scene.path("dangling")).unwrap();
+    symlink("ring", scene.path("ring")).unwrap();
     std::fs::create_dir(scene.path("open")).unwrap();
     scene.set_mode("open", 0o777);
     let same = |flags: &[&str], why: &str| {
@@ -173,6 +174,18 @@ fn what_stops_a_run_before_it_begins_stops_a_dry_run_too() {
     same(&["--cache", "open"], "can be written by others");
     same(&["--cache", "file/below"], "make the cache's folder");
     same(&["--cache", &"x".repeat(300)], "make the cache's folder");
+    same(&["--signing-log", "ring"], "signing log");
+    std::fs::create_dir_all(scene.path("linked/cache.db-journal")).unwrap();
+    scene.set_mode("linked", 0o700);
+    same(
+        &["--cache", "linked"],
+        "cache.db-journal: can't open the cache",
+    );
+    symlink("nowhere", scene.path("linked/cache.db")).unwrap();
+    same(
+        &["--cache", "linked"],
+        "linked/cache.db: can't open the cache",
+    );
     let lock = "channel/.sigindex.lock";
     scene.remove(lock);
     std::fs::create_dir(scene.path(lock)).unwrap();
@@ -183,6 +196,18 @@ fn what_stops_a_run_before_it_begins_stops_a_dry_run_too() {
     scene.remove(lock);
     scene.index(&["--dry-run"]).exits(0);
     assert!(!scene.exists("channel/noarch/repodata.json"));
+}
+
+#[test]
+fn the_folder_of_signed_metadata_is_no_subdir() {
+    let scene = Scene::of_three();
+    let run = scene.index(&["--subdir", "tuf"]).exits(2);
+    run.says("--subdir tuf: not the name");
+    scene.write("channel/tuf/a-1.0-0.conda", "x");
+    let run = scene.index(&[]).exits(0);
+    run.says("tuf: packages in a folder")
+        .says("rename it")
+        .never_says("--subdir");
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn a_run_publishes_the_same_whatever_its_cache_is() {
     let names = Sql::new(&server, "runs").texts(names);
     assert_eq!(names.len(), 2);
     assert!(
-        names[0].ends_with("/channel") && names[1].contains("/channel to "),
+        names[0].ends_with("/channel") && names[1].contains("/channel\n"),
         "{names:?}"
     );
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use crate::cli::options::read_text;
+use crate::cli::place;
 use crate::error::Error;
 use crate::index::Patches;
 use crate::package::Format;
@@ -14,6 +15,7 @@ use crate::patch::Source;
 use crate::record::is_deceptive;
 use crate::repodata::{Formats, Pins};
 use crate::shown::shown;
+use crate::upstream::without_secrets;
 
 /// The largest list of versions, in bytes.
 const MAX_PINS: u64 = 1 << 20;
@@ -171,7 +173,7 @@ impl FileArgs {
         let Some(what) = &self.patch_generator else {
             return Ok(Patches::OfSubdirs);
         };
-        let path = Path::new(what);
+        let path = place::here(Path::new(what))?;
         let is_name = !what.contains('/') && !path.exists() && Format::of(what).is_none();
         if is_name && !what.ends_with(".py") {
             return Ok(Patches::Package(what.clone()));
@@ -257,7 +259,7 @@ fn relation(flag: &str, path: &str) -> Result<String, Error> {
     }
     Err(Error::Usage(format!(
         "{flag} {}: not a path from this channel to another, which begins with ../ (../conda-forge, ../..)",
-        path.escape_debug()
+        without_secrets(path).escape_debug()
     )))
 }
 
