@@ -17,7 +17,7 @@ use super::store::Hash;
 use crate::package;
 use crate::record::hex;
 use crate::repodata::Codec;
-use crate::repodata::shards::{self, EXTENSION, SHARD_INDEX};
+use crate::repodata::shards::{self, EXTENSION, SHARD_INDEX, ShardIndex};
 
 /// The most bytes of an index when it is decompressed.
 const MOST_PLAIN: u64 = 4 << 30;
@@ -83,23 +83,20 @@ impl Shelves {
         let Some((subdir, name)) = path.split_once('/') else {
             return Ok(());
         };
-        if name == SHARD_INDEX {
-            self.take_shards(index, subdir)?;
-        }
         if !name.contains("repodata") {
             return Ok(());
         }
-        let source = self.take_records(index, subdir)?;
-        let is_source = source.is_some_and(|basis| basis.path == path);
-        if index.is_plain() && !is_source && name != SHARD_INDEX {
-            let codec = codec(name);
-            self.once(path, &content.sha256, || {
-                records(content, codec)
-                    .map(drop)
-                    .map_err(|why| unfit(path, &why))
-            })?;
+        let shards = match name == SHARD_INDEX {
+            true => self.take_shards(index, subdir)?,
+            false => None,
+        };
+        let records = self.take_records(index, subdir)?;
+        // What is not signed may be another file each time it is asked for: to have read one says nothing of the next.
+        let is_it = |basis: &Basis| basis.path == path && basis.hash == content.sha256;
+        if !index.is_plain() || [shards, records].iter().flatten().any(is_it) {
+            return Ok(());
         }
-        Ok(())
+        self.once(path, &content.sha256, || look_into(path, name, content))
     }
 
     /// What the index says of a package.
@@ -182,8 +179,9 @@ impl Shelves {
         let Some(content) = self.shard_content(subdir, hash)? else {
             return Ok(None);
         };
-        let broken = |why: &str| unfit(&format!("the shard {}", hex(hash)), why);
-        let bytes = whole(&content)?;
+        let name = format!("the shard {}", hex(hash));
+        let broken = |why: &str| unfit(&name, why);
+        let bytes = whole(&name, &content)?;
         let shard = shards::read_shard(&bytes).ok_or_else(|| broken("is none"))?;
         let records = Records::of_shard(shard).map_err(|why| broken(&why))?;
         let entries = Arc::new(records.entries);
@@ -236,9 +234,7 @@ impl Shelves {
         let hash = content.sha256;
         if !self.with(subdir, |shelf| shelf.shards.is_of(&hash)) {
             self.once(&path, &hash, || {
-                let read = shards::read_index(&whole(&content)?);
-                let read = read.ok_or_else(|| unfit(&path, "is no index of shards"))?;
-                let folder = shards_folder(&read).map_err(|why| unfit(&path, &why))?;
+                let (read, folder) = shard_index(&path, &content)?;
                 let (now, grace) = (Instant::now(), self.grace);
                 self.with(subdir, |shelf| {
                     shelf.folder = folder;
@@ -292,6 +288,23 @@ fn codec(name: &str) -> Option<Codec> {
     }
 }
 
+/// Looks into an index file for what may not be served.
+fn look_into(path: &str, name: &str, content: &Content) -> Checked<()> {
+    if name == SHARD_INDEX {
+        return shard_index(path, content).map(drop);
+    }
+    let read = records(content, codec(name));
+    read.map(drop).map_err(|why| unfit(path, &why))
+}
+
+/// An index of shards, and the folder that they lie in.
+fn shard_index(path: &str, content: &Content) -> Checked<(ShardIndex, String)> {
+    let read = shards::read_index(&whole(path, content)?);
+    let read = read.ok_or_else(|| unfit(path, "is no index of shards"))?;
+    let folder = shards_folder(&read).map_err(|why| unfit(path, &why))?;
+    Ok((read, folder))
+}
+
 fn records(content: &Content, codec: Option<Codec>) -> Result<Records, Unfit> {
     let from = std::io::BufReader::with_capacity(1 << 16, reader(content));
     let plain = match codec {
@@ -316,7 +329,12 @@ fn within(plain: impl Read, most: u64) -> Result<Records, Unfit> {
     }
 }
 
-fn whole(content: &Content) -> Checked<Vec<u8>> {
+/// All of a shard, or of an index of shards.
+fn whole(path: &str, content: &Content) -> Checked<Vec<u8>> {
+    // What looks whole up to here may go on, and clients would read the rest.
+    if content.length > MOST_SHARD {
+        return Err(unfit(path, &format!("has more than {MOST_SHARD} bytes")));
+    }
     let mut bytes = Vec::new();
     let read = reader(content).take(MOST_SHARD).read_to_end(&mut bytes);
     read.map_err(|cause| Stop::here(&cause))?;

@@ -1,9 +1,11 @@
 //! Tests of what the gate lets through, over a channel in memory that changes as attackers would change it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::collections::VecDeque;
 use std::io::Write;
 
 use base64ct::{Base64, Encoding as _};
+use rmpv::Value as Pack;
 use serde_json::{Value, json};
 
 use super::super::answer::{Failed, Refusal, Wrong};
@@ -11,6 +13,7 @@ use super::super::keep::reader;
 use super::super::store::StoreConfig;
 use super::*;
 use crate::keys::samples;
+use crate::repodata::Codec;
 use crate::signature::{RsaSigner, Signer, sign};
 use crate::tuf::samples::{Channel, Fault, key, now, plan, public, root};
 use crate::tuf::{Generation, Made, Root, Target, Targets, by_hash, key_target, make};
@@ -21,9 +24,12 @@ const INDEX: usize = 1;
 const PACKAGE: usize = 2;
 const OTHER: usize = 3;
 
-/// A channel in memory that notes what it was asked for.
+/// A channel in memory that notes what it was asked for, and may change whenever it is asked.
 #[derive(Debug)]
-struct Noted(Arc<Channel>, Mutex<Vec<String>>);
+struct Noted(Arc<Channel>, Mutex<Vec<String>>, Mutex<Turns>);
+
+/// What files become, one after the other, as they are asked for.
+type Turns = HashMap<String, VecDeque<Vec<u8>>>;
 
 impl Upstream for Noted {
     fn name(&self) -> &str {
@@ -37,6 +43,11 @@ impl Upstream for Noted {
         to: &mut dyn Write,
     ) -> Result<Option<u64>, UpstreamError> {
         self.1.lock().unwrap().push(path.to_owned());
+        let mut turns = self.2.lock().unwrap();
+        if let Some(next) = turns.get_mut(path).and_then(VecDeque::pop_front) {
+            self.0.put(path, next);
+        }
+        drop(turns);
         self.0.fetch_to(path, cap, to)
     }
 }
@@ -66,7 +77,11 @@ impl Scene {
         channel.put_root(&root);
         Scene {
             scratch: tempfile::tempdir().unwrap(),
-            upstream: Arc::new(Noted(Arc::clone(&channel), Mutex::default())),
+            upstream: Arc::new(Noted(
+                Arc::clone(&channel),
+                Mutex::default(),
+                Mutex::default(),
+            )),
             channel,
             root,
             generation: None,
@@ -160,6 +175,13 @@ impl Scene {
             listener: Arc::new(move |event| events.lock().unwrap().push(event)),
         };
         Gated::open(guard, Arc::new(Store::open(store).unwrap())).unwrap()
+    }
+
+    /// What a file is when it is asked for next, and then, and at last.
+    fn turns<const N: usize>(&self, path: &str, turns: [&[u8]; N]) {
+        let turns = turns.map(<[u8]>::to_vec).into();
+        let mut all = self.upstream.2.lock().unwrap();
+        all.insert(path.to_owned(), turns);
     }
 
     fn asked(&self) -> Vec<String> {
@@ -558,16 +580,32 @@ fn where_nothing_is_demanded_it_is_only_reported() {
     assert_eq!((refusal.kind, &refusal.path), (Wrong::UnknownKey, &path));
 }
 
+/// A file as shards are.
+fn packed(value: &Pack) -> Vec<u8> {
+    let mut plain = Vec::new();
+    rmpv::encode::write_value(&mut plain, value).unwrap();
+    Codec::Zstd(3).compress(&plain).unwrap()
+}
+
+/// An index of one shard, of what is called `a`, which lies at `base`.
+fn shard_index(base: &str, hash: &Hash) -> Vec<u8> {
+    let text = |text: &str| Pack::from(text);
+    let info = vec![
+        (text("subdir"), text("linux-64")),
+        (text("base_url"), text("")),
+        (text("shards_base_url"), text(base)),
+    ];
+    let shards = vec![(text("a"), Pack::Binary(hash.to_vec()))];
+    packed(&Pack::Map(vec![
+        (text("version"), Pack::from(1)),
+        (text("info"), Pack::Map(info)),
+        (text("shards"), Pack::Map(shards)),
+    ]))
+}
+
 #[test]
 fn shards_are_an_index_too() {
-    use crate::repodata::Codec;
-    use rmpv::Value as Pack;
     let text = |text: &str| Pack::from(text);
-    let file = |value: &Pack| {
-        let mut plain = Vec::new();
-        rmpv::encode::write_value(&mut plain, value).unwrap();
-        Codec::Zstd(3).compress(&plain).unwrap()
-    };
     let mut scene = Scene::good();
     let signature = scene.records["a-1-0.conda"]["signature"].clone();
     let pack = |key: &str| (text(key), text(signature[key].as_str().unwrap()));
@@ -580,21 +618,9 @@ fn shards_are_an_index_too() {
         ),
     ]);
     let records = Pack::Map(vec![(text("a-1-0.conda"), record)]);
-    let shard = file(&Pack::Map(vec![(text("packages.conda"), records)]));
+    let shard = packed(&Pack::Map(vec![(text("packages.conda"), records)]));
     let shard_hash: [u8; 32] = Sha256::digest(&shard).into();
-    let index = |base: &str| {
-        let info = vec![
-            (text("subdir"), text("linux-64")),
-            (text("base_url"), text("")),
-            (text("shards_base_url"), text(base)),
-        ];
-        let shards = vec![(text("a"), Pack::Binary(shard_hash.to_vec()))];
-        file(&Pack::Map(vec![
-            (text("version"), Pack::from(1)),
-            (text("info"), Pack::Map(info)),
-            (text("shards"), Pack::Map(shards)),
-        ]))
-    };
+    let index = |base: &str| shard_index(base, &shard_hash);
     let place = format!("linux-64/shards/{}.msgpack.zst", hex(&shard_hash));
     let path = "linux-64/repodata_shards.msgpack.zst";
     scene.channel.put(&place, shard.clone());
@@ -621,4 +647,35 @@ fn shards_are_an_index_too() {
     scene.publish_files(&[(path, &index("./shards/"))]);
     scene.scratch = tempfile::tempdir().unwrap();
     assert_eq!(refused(&scene.gate(), &place).kind, Wrong::Changed);
+}
+
+#[test]
+fn the_index_that_is_served_is_the_one_that_was_looked_into() {
+    let away = br#"{"info":{"base_url":"https://elsewhere/"}}"#;
+    let (here, led) = (
+        shard_index("", &[1; 32]),
+        shard_index("//elsewhere", &[1; 32]),
+    );
+    let twin = |plain: &[u8]| Codec::Zstd(3).compress(plain).unwrap();
+    for (name, bad, good) in [
+        ("repodata.json", away.to_vec(), b"{}".to_vec()),
+        ("repodata.json.zst", twin(away), twin(b"{}")),
+        ("current_repodata.json", away.to_vec(), b"{}".to_vec()),
+        ("repodata_shards.msgpack.zst", led, here),
+    ] {
+        let scene = Scene::new(Require::Package);
+        let path = format!("noarch/{name}");
+        // Each time that the gate asks, it is the other one.
+        scene.turns(&path, [&bad, &good, &good, &good]);
+        let gate = scene.gate();
+        assert_eq!(refused(&gate, &path).kind, Wrong::Index, "{path}");
+        scene.turns(&path, [&good, &bad, &bad, &bad]);
+        match gate.answer(&path) {
+            Answer::Serve(content) => assert_eq!(bytes(&content), good, "{path}"),
+            Answer::Refuse(refusal) => assert_eq!(refusal.kind, Wrong::Index, "{path}"),
+            other => panic!("{path}: {other:?}"),
+        }
+        scene.turns(&path, [&good]);
+        assert_eq!(served(&gate, &path), good, "{path}");
+    }
 }
