@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::answer::{Checked, Content};
 use super::plain::PlainIndex;
+use super::records::Relations;
 use super::signed::SignedIndex;
 use super::store::Hash;
 use super::trust::Trust;
@@ -86,6 +87,14 @@ impl Index {
         match self {
             Index::Signed(_) => ["repodata.json.zst", "repodata.json"],
             Index::Plain(..) => ["repodata.json", "repodata.json.zst"],
+        }
+    }
+
+    /// Whether it may lead clients to other channels.
+    pub(super) fn relations(&self) -> Relations {
+        match self {
+            Index::Signed(_) => Relations::Signed,
+            Index::Plain(..) => Relations::Refused,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What an index says of packages: their hash, size and signature, by file name. Owns reading that out of
 //! `repodata.json`, its twins, and shards, whoever wrote them; must not judge whether it is true.
 
+mod leads;
 mod stream;
 
 use std::collections::HashMap;
@@ -11,13 +12,15 @@ use base64ct::{Base64, Encoding as _};
 use serde::Deserialize;
 use serde::de::DeserializeSeed as _;
 
+use self::leads::leads_away;
+pub(super) use self::leads::{Relations, shards_folder};
 use self::stream::{Note, Part, Taking, Text};
 use super::store::Hash;
 use crate::json::Json;
 use crate::keys::KeyName;
 use crate::package::Format;
 use crate::record::unhex;
-use crate::repodata::shards::{ShardContent, ShardIndex};
+use crate::repodata::shards::ShardContent;
 use crate::signature::Signature;
 
 /// What an index says of one package.
@@ -62,12 +65,6 @@ const MOST_RECORDS: usize = 4_000_000;
 const MOST_LETTERS: usize = 8 << 10;
 
 #[derive(Deserialize)]
-struct Info {
-    #[serde(default)]
-    base_url: Option<Text>,
-}
-
-#[derive(Deserialize)]
 struct Glance {
     #[serde(default)]
     sha256: Option<String>,
@@ -84,8 +81,8 @@ struct Glance {
 
 impl Records {
     /// Reads `repodata.json`. What is not asked for is never in memory.
-    pub(super) fn read(from: impl Read) -> Result<Records, Unfit> {
-        let mut taking = Taking::default();
+    pub(super) fn read(from: impl Read, relations: Relations) -> Result<Records, Unfit> {
+        let mut taking = Taking::of(relations);
         let mut parser = serde_json::Deserializer::from_reader(from);
         let read = Part::Document(&mut taking).deserialize(&mut parser);
         let read = read.and_then(|()| parser.end());
@@ -118,8 +115,6 @@ impl Records {
                 "names {name}, which is no conda package, so it could not be checked"
             ));
         }
-        // Joined to a URL, it could lead to another channel behind the gate, whose policy asks for less.
-        let leads_away = |name: &str| name.contains(['/', '\\', '?', '#', '%']);
         if leads_away(&name) || glance.file.as_deref().is_some_and(leads_away) {
             let name = name.escape_debug();
             return Err(format!("names {name} by what is no file's name alone"));
@@ -150,48 +145,6 @@ impl Records {
     }
 }
 
-/// Where a shard index says that its shards lie: a folder below the subdir, with a final slash, or nothing for the
-/// subdir itself.
-pub(super) fn shards_folder(index: &ShardIndex) -> Result<String, Unfit> {
-    let text = |key: &str| match index.info.get(key) {
-        None | Some(Json::Null) => Ok(None),
-        Some(Json::String(text)) => Ok(Some(text.as_str())),
-        Some(_) => Err(format!("has a {key} that is no text")),
-    };
-    is_here(text("base_url")?)?;
-    let base = text("shards_base_url")?.unwrap_or_default();
-    let base = base.strip_prefix("./").unwrap_or(base);
-    let base = base.strip_suffix('/').unwrap_or(base);
-    if base.is_empty() || base == "." {
-        return Ok(String::new());
-    }
-    let plain = |part: &str| {
-        let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        !part.is_empty() && part != "." && part != ".." && part.bytes().all(good)
-    };
-    match base.split('/').all(plain) {
-        true => Ok(format!("{base}/")),
-        false => Err(elsewhere(base, "shards")),
-    }
-}
-
-/// Whether packages lie beside the index (CEP 15): clients fetch them past the gate where they lie elsewhere.
-fn is_here(base_url: Option<&str>) -> Result<(), Unfit> {
-    match base_url {
-        None | Some("" | "." | "./") => Ok(()),
-        Some(base) => Err(elsewhere(base, "packages")),
-    }
-}
-
-fn elsewhere(base: &str, what: &str) -> Unfit {
-    let base: String = base
-        .chars()
-        .take(200)
-        .flat_map(char::escape_debug)
-        .collect();
-    format!("says that its {what} lie at {base}, where clients would fetch them past the gate")
-}
-
 fn claim(note: Option<Note>) -> Claim {
     let Some(Note {
         key,
@@ -216,10 +169,9 @@ fn claim(note: Option<Note>) -> Claim {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::json::Object;
 
     fn read(text: &str) -> Result<Records, Unfit> {
-        Records::read(text.as_bytes())
+        Records::read(text.as_bytes(), Relations::Refused)
     }
 
     #[test]
@@ -269,6 +221,22 @@ mod tests {
                 "no file's name",
             ),
             (
+                r#"{"packages.conda":{"https:evil-1-0.conda":{}}}"#.to_owned(),
+                "no file's name",
+            ),
+            (
+                r#"{"packages.conda":{"a-1-0.conda":{"fn":"https:evil"}}}"#.to_owned(),
+                "no file's name",
+            ),
+            (
+                r#"{"info":{"channel_relations":{"base":"https://evil/x"}}}"#.to_owned(),
+                "past the gate",
+            ),
+            (
+                r#"{"info":{"channel_relations":{"overrides":"../loose"}}}"#.to_owned(),
+                "is not signed",
+            ),
+            (
                 format!(
                     r#"{{"packages":{{"a-1-0.conda":{{"sha256":"{a}"}},"a-1-0.conda":{{"sha256":"{b}"}}}}}}"#
                 ),
@@ -287,31 +255,6 @@ mod tests {
         ] {
             let unfit = read(&text).unwrap_err();
             assert!(unfit.contains(says), "{text}: {unfit}");
-        }
-    }
-
-    #[test]
-    fn shards_lie_below_the_subdir() {
-        let folder = |base_url: &str, shards: &str| {
-            let info = [("base_url", base_url), ("shards_base_url", shards)];
-            let info = info.map(|(key, text)| (key.to_owned(), Json::String(text.to_owned())));
-            shards_folder(&ShardIndex {
-                info: Object::from(info),
-                shards: Default::default(),
-            })
-        };
-        assert_eq!(folder("", "./shards/").unwrap(), "shards/");
-        assert_eq!(folder("./", "a/b").unwrap(), "a/b/");
-        assert_eq!(folder("", "").unwrap(), "");
-        assert_eq!(folder("", "./").unwrap(), "");
-        for (base_url, shards) in [
-            ("https://evil", ""),
-            ("", "https://evil/"),
-            ("", "../x"),
-            ("", "/x"),
-            ("", "//evil/x"),
-        ] {
-            assert!(folder(base_url, shards).is_err(), "{base_url} {shards}");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::flight::{Flights, lock};
 use super::graced::{Graced, Named};
 use super::index::{Basis, Index};
 use super::keep::{Keeper, reader};
-use super::records::{Entry, Records, Unfit, shards_folder};
+use super::records::{Entry, Records, Relations, Unfit, shards_folder};
 use super::store::Hash;
 use crate::package;
 use crate::record::hex;
@@ -96,7 +96,9 @@ impl Shelves {
         if !index.is_plain() || [shards, records].iter().flatten().any(is_it) {
             return Ok(());
         }
-        self.once(path, &content.sha256, || look_into(path, name, content))
+        self.once(path, &content.sha256, || {
+            look_into(path, name, content, index.relations())
+        })
     }
 
     /// What the index says of a package.
@@ -157,6 +159,10 @@ impl Shelves {
             Some(Named::Now(())) => basis,
             Some(Named::Before(())) => None,
         };
+        // Nobody signed what it names: it is held to what is asked of the whole index.
+        if index.is_plain() && self.shard_entries(subdir, hash)?.is_none() {
+            return Ok(None);
+        }
         let content = self.shard_content(subdir, hash)?;
         Ok(content.map(|content| (content, basis)))
     }
@@ -203,7 +209,7 @@ impl Shelves {
             let hash = content.sha256;
             if !self.with(subdir, |shelf| shelf.records.is_of(&hash)) {
                 self.once(&path, &hash, || {
-                    let read = records(&content, codec(name));
+                    let read = records(&content, codec(name), index.relations());
                     let entries = read.map_err(|why| unfit(&path, &why))?.entries;
                     let (now, grace) = (Instant::now(), self.grace);
                     self.with(subdir, |shelf| {
@@ -234,7 +240,7 @@ impl Shelves {
         let hash = content.sha256;
         if !self.with(subdir, |shelf| shelf.shards.is_of(&hash)) {
             self.once(&path, &hash, || {
-                let (read, folder) = shard_index(&path, &content)?;
+                let (read, folder) = shard_index(&path, &content, index.relations())?;
                 let (now, grace) = (Instant::now(), self.grace);
                 self.with(subdir, |shelf| {
                     shelf.folder = folder;
@@ -289,23 +295,31 @@ fn codec(name: &str) -> Option<Codec> {
 }
 
 /// Looks into an index file for what may not be served.
-fn look_into(path: &str, name: &str, content: &Content) -> Checked<()> {
+fn look_into(path: &str, name: &str, content: &Content, relations: Relations) -> Checked<()> {
     if name == SHARD_INDEX {
-        return shard_index(path, content).map(drop);
+        return shard_index(path, content, relations).map(drop);
     }
-    let read = records(content, codec(name));
+    let read = records(content, codec(name), relations);
     read.map(drop).map_err(|why| unfit(path, &why))
 }
 
 /// An index of shards, and the folder that they lie in.
-fn shard_index(path: &str, content: &Content) -> Checked<(ShardIndex, String)> {
+fn shard_index(
+    path: &str,
+    content: &Content,
+    relations: Relations,
+) -> Checked<(ShardIndex, String)> {
     let read = shards::read_index(&whole(path, content)?);
     let read = read.ok_or_else(|| unfit(path, "is no index of shards"))?;
-    let folder = shards_folder(&read).map_err(|why| unfit(path, &why))?;
+    let folder = shards_folder(&read, relations).map_err(|why| unfit(path, &why))?;
     Ok((read, folder))
 }
 
-fn records(content: &Content, codec: Option<Codec>) -> Result<Records, Unfit> {
+fn records(
+    content: &Content,
+    codec: Option<Codec>,
+    relations: Relations,
+) -> Result<Records, Unfit> {
     let from = std::io::BufReader::with_capacity(1 << 16, reader(content));
     let plain = match codec {
         None => Box::new(from),
@@ -314,14 +328,15 @@ fn records(content: &Content, codec: Option<Codec>) -> Result<Records, Unfit> {
             plain.map_err(|cause| format!("can't be decompressed: {cause}"))?
         }
     };
-    within(plain, MOST_PLAIN)
+    within(plain, MOST_PLAIN, relations)
 }
 
 /// What an index of at most so many bytes names.
-fn within(plain: impl Read, most: u64) -> Result<Records, Unfit> {
+fn within(plain: impl Read, most: u64, relations: Relations) -> Result<Records, Unfit> {
     let mut plain = plain.take(most.saturating_add(1));
     // The parser asks for single bytes.
-    let read = Records::read(std::io::BufReader::with_capacity(1 << 16, &mut plain));
+    let from = std::io::BufReader::with_capacity(1 << 16, &mut plain);
+    let read = Records::read(from, relations);
     // What looks whole up to here goes on, and clients would read the rest.
     match plain.limit() {
         0 => Err(format!("has more than {most} bytes")),
@@ -351,6 +366,10 @@ fn unfit(path: &str, why: &str) -> Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn within(plain: impl Read, most: u64) -> Result<Records, Unfit> {
+        super::within(plain, most, Relations::Refused)
+    }
 
     #[test]
     fn an_index_is_read_up_to_its_limit() {

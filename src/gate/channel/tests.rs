@@ -587,6 +587,20 @@ fn packed(value: &Pack) -> Vec<u8> {
     Codec::Zstd(3).compress(&plain).unwrap()
 }
 
+/// A shard of these packages, of which nothing is said.
+fn shard(section: &str, names: &[&str]) -> Vec<u8> {
+    let record = |name: &&str| (Pack::from(*name), Pack::Map(Vec::new()));
+    let records = Pack::Map(names.iter().map(record).collect());
+    let section = match section.strip_prefix("v3.") {
+        Some(ending) => (
+            Pack::from("v3"),
+            Pack::Map(vec![(Pack::from(ending), records)]),
+        ),
+        None => (Pack::from(section), records),
+    };
+    packed(&Pack::Map(vec![section]))
+}
+
 /// An index of one shard, of what is called `a`, which lies at `base`.
 fn shard_index(base: &str, hash: &Hash) -> Vec<u8> {
     let text = |text: &str| Pack::from(text);
@@ -677,5 +691,66 @@ fn the_index_that_is_served_is_the_one_that_was_looked_into() {
         }
         scene.turns(&path, [&good]);
         assert_eq!(served(&gate, &path), good, "{path}");
+    }
+}
+
+#[test]
+fn a_shard_is_held_to_what_is_asked_of_an_index() {
+    for (section, name, says) in [
+        ("packages.conda", "a-1-0.conda", None),
+        (
+            "packages.conda",
+            "https://elsewhere/a-1-0.conda",
+            Some("no file's name"),
+        ),
+        (
+            "packages",
+            "../../loose/noarch/a-1-0.tar.bz2",
+            Some("no file's name"),
+        ),
+        ("packages", "https:a-1-0.tar.bz2", Some("no file's name")),
+        ("v3.whl", "a-1", Some("no conda package")),
+    ] {
+        let scene = Scene::new(Require::Package);
+        let shard = shard(section, &[name]);
+        let hash: Hash = Sha256::digest(&shard).into();
+        let path = format!("noarch/{}.msgpack.zst", hex(&hash));
+        scene.channel.put(&path, shard.clone());
+        let index = shard_index("", &hash);
+        scene
+            .channel
+            .put("noarch/repodata_shards.msgpack.zst", index);
+        let gate = scene.gate();
+        match says {
+            None => assert_eq!(served(&gate, &path), shard),
+            Some(says) => {
+                let refusal = refused(&gate, &path);
+                assert_eq!(refusal.kind, Wrong::Index, "{name}");
+                assert!(refusal.sentence.contains(says), "{refusal:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_signed_index_may_lead_to_channels_beside_it_and_no_other_may() {
+    let repodata = |to: &str| {
+        let info = json!({"subdir": "linux-64", "channel_relations": {"base": to}});
+        json!({"info": info}).to_string().into_bytes()
+    };
+    let (beside, away) = (repodata("../base"), repodata("https://elsewhere/base"));
+    let path = "linux-64/repodata.json";
+    let mut scene = Scene::good();
+    let gate = scene.gate();
+    scene.publish_files(&[(path, &beside)]);
+    assert_eq!(served(&gate, path), beside);
+    scene.publish_files(&[(path, &away)]);
+    assert_eq!(refused(&gate, path).kind, Wrong::Index);
+    let scene = Scene::new(Require::Package);
+    for repodata in [&beside, &away] {
+        scene.channel.put(path, repodata.clone());
+        let refusal = refused(&scene.gate(), path);
+        assert_eq!(refusal.kind, Wrong::Index);
+        assert!(refusal.sentence.contains("another channel"), "{refusal:?}");
     }
 }

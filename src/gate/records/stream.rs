@@ -8,16 +8,26 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::{Glance, Info, Records, Unfit, is_here};
+use super::leads::{Info, Relations, is_beside};
+use super::{Glance, Records, Unfit};
 
 /// What was read so far, and why it may not be read on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Taking {
     pub records: Records,
     pub unfit: Option<Unfit>,
+    relations: Relations,
 }
 
 impl Taking {
+    pub fn of(relations: Relations) -> Taking {
+        Taking {
+            records: Records::default(),
+            unfit: None,
+            relations,
+        }
+    }
+
     fn hold<E: serde::de::Error>(&mut self, done: Result<(), Unfit>) -> Result<(), E> {
         done.map_err(|unfit| {
             self.unfit = Some(unfit);
@@ -87,8 +97,7 @@ fn member<'de, A: MapAccess<'de>>(
     match key {
         "info" => {
             let info = map.next_value::<Option<Info>>()?;
-            let base = info.and_then(|info| info.base_url);
-            taking.hold(is_here(base.and_then(|base| base.0).as_deref()))
+            taking.hold(info.unwrap_or_default().is_fit(taking.relations))
         }
         "packages" | "packages.conda" => map.next_value_seed(Part::Section(taking, None)),
         "v3" => map.next_value_seed(Part::Third(taking)),
@@ -107,12 +116,26 @@ pub(super) struct Note {
     pub value: Option<Text>,
 }
 
-/// Which of the two is read.
+/// Where a value leads clients; of several places, one that is away from the gate if one is.
+#[derive(Debug, Default)]
+pub(super) enum Lead {
+    #[default]
+    Nowhere,
+    /// To a channel beside this one.
+    Beside(String),
+    Away(String),
+}
+
+/// Which of them is read.
 struct Any<T>(std::marker::PhantomData<T>);
 
 /// What may be read of anything.
 trait FromAny: Sized {
     fn nothing() -> Self;
+    /// Of what is neither nothing, nor a text, nor an object.
+    fn of_other() -> Self {
+        Self::nothing()
+    }
     fn of_text(_: &str) -> Self {
         Self::nothing()
     }
@@ -161,6 +184,34 @@ impl FromAny for Note {
     }
 }
 
+impl FromAny for Lead {
+    fn nothing() -> Lead {
+        Lead::Nowhere
+    }
+
+    fn of_other() -> Lead {
+        Lead::Away("what is no text".to_owned())
+    }
+
+    fn of_text(text: &str) -> Lead {
+        match is_beside(text) {
+            true => Lead::Beside(text.to_owned()),
+            false => Lead::Away(text.to_owned()),
+        }
+    }
+
+    fn of_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<Lead, A::Error> {
+        let mut found = Lead::Nowhere;
+        while map.next_key::<IgnoredAny>()?.is_some() {
+            match (&found, map.next_value::<Lead>()?) {
+                (Lead::Away(_), _) | (_, Lead::Nowhere) => {}
+                (_, lead) => found = lead,
+            }
+        }
+        Ok(found)
+    }
+}
+
 impl<'de, T: FromAny> Visitor<'de> for Any<T> {
     type Value = T;
 
@@ -169,19 +220,19 @@ impl<'de, T: FromAny> Visitor<'de> for Any<T> {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<T, E> {
-        Ok(T::nothing())
+        Ok(T::of_other())
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<T, E> {
-        Ok(T::nothing())
+        Ok(T::of_other())
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<T, E> {
-        Ok(T::nothing())
+        Ok(T::of_other())
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<T, E> {
-        Ok(T::nothing())
+        Ok(T::of_other())
     }
 
     fn visit_unit<E>(self) -> Result<T, E> {
@@ -194,7 +245,7 @@ impl<'de, T: FromAny> Visitor<'de> for Any<T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(T::nothing())
+        Ok(T::of_other())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
@@ -210,6 +261,12 @@ impl<'de> Deserialize<'de> for Text {
 
 impl<'de> Deserialize<'de> for Note {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Note, D::Error> {
+        from.deserialize_any(Any(std::marker::PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Lead {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Lead, D::Error> {
         from.deserialize_any(Any(std::marker::PhantomData))
     }
 }
