@@ -57,6 +57,8 @@ pub enum Wrong {
     NotInIndex,
     /// Bytes that are not those that the index names.
     Changed,
+    /// More bytes than the gate takes.
+    TooLarge,
     /// A package under another name than its own.
     Misnamed,
     /// An index that does not verify.
@@ -77,6 +79,7 @@ impl Wrong {
             Wrong::UnfitKey => "unfit key",
             Wrong::NotInIndex => "not in the index",
             Wrong::Changed => "changed bytes",
+            Wrong::TooLarge => "too large",
             Wrong::Misnamed => "another package's name",
             Wrong::Index => "index not verified",
             Wrong::NoSignedIndex => "no signed index",

@@ -16,7 +16,7 @@ use crate::record::{Record, hex, unhex};
 use crate::signature::{MAX_SIG_BYTES, Signature};
 use crate::upstream::{UpstreamError, UpstreamFault, fetch};
 
-/// The most bytes of a package whose size the index does not say.
+/// The most bytes of a package, whatever the index says: they go to the disk before they can be checked.
 const MOST: u64 = 16 << 30;
 
 /// What packages are held against.
@@ -36,9 +36,9 @@ impl Packages {
             return Ok(None);
         };
         let path = format!("{subdir}/{file}");
+        let most = most(&entry)?;
         self.signature(index, &path, &entry)?;
-        let cap = entry.size.unwrap_or(MOST);
-        let Some(content) = self.keeper.at_path(&entry.sha256, &path, cap)? else {
+        let Some(content) = self.keeper.at_path(&entry.sha256, &path, most)? else {
             return Ok(None);
         };
         if entry.size.is_some_and(|size| size != content.length) {
@@ -126,6 +126,19 @@ impl Packages {
             ));
         };
         Signature::parse(&bytes).map_err(|fault| invalid(&fault.to_string()))
+    }
+}
+
+/// The most bytes that a package has.
+fn most(entry: &Entry) -> Checked<u64> {
+    match entry.size {
+        Some(size) if size > MOST => Err(Stop::refuse(
+            Wrong::TooLarge,
+            format!(
+                "the index says that it has {size} bytes, and the gate takes {MOST} at most; tell whoever keeps the channel"
+            ),
+        )),
+        size => Ok(size.unwrap_or(MOST)),
     }
 }
 

@@ -754,3 +754,19 @@ fn a_signed_index_may_lead_to_channels_beside_it_and_no_other_may() {
         assert!(refusal.sentence.contains("another channel"), "{refusal:?}");
     }
 }
+
+#[test]
+fn a_record_lifts_no_limit() {
+    let (mut scene, name) = plain(Require::Package);
+    for size in [(16_u64 << 30) + 1, 1 << 62, u64::MAX] {
+        scene.records[&name]["size"] = json!(size);
+        let repodata = json!({"packages.conda": scene.records}).to_string();
+        scene.channel.put("noarch/repodata.json", repodata);
+        let path = format!("noarch/{name}");
+        let refusal = refused(&scene.gate(), &path);
+        assert_eq!(refusal.kind, Wrong::TooLarge);
+        let says = format!("has {size} bytes, and the gate takes 17179869184 at most");
+        assert!(refusal.sentence.contains(&says), "{refusal:?}");
+        assert!(!scene.asked().contains(&path));
+    }
+}
