@@ -2,11 +2,12 @@
 //! `repodata.json`, its twins, and shards, whoever wrote them; must not judge whether it is true.
 
 mod leads;
+mod plainness;
 mod stream;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::io::Read;
+use std::io::{BufReader, Read};
 
 use base64ct::{Base64, Encoding as _};
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use serde::de::DeserializeSeed as _;
 
 use self::leads::leads_away;
 pub(super) use self::leads::{Relations, shards_folder};
+use self::plainness::Plain;
 use self::stream::{Note, Part, Taking, Text};
 use super::store::Hash;
 use crate::json::Json;
@@ -80,9 +82,11 @@ struct Glance {
 }
 
 impl Records {
-    /// Reads `repodata.json`. What is not asked for is never in memory.
+    /// Reads `repodata.json`. What is not asked for is in memory only while it is passed over, a text at a time.
     pub(super) fn read(from: impl Read, relations: Relations) -> Result<Records, Unfit> {
         let mut taking = Taking::of(relations);
+        // The parser asks for single bytes.
+        let from = BufReader::with_capacity(1 << 16, Plain::new(from));
         let mut parser = serde_json::Deserializer::from_reader(from);
         let read = Part::Document(&mut taking).deserialize(&mut parser);
         let read = read.and_then(|()| parser.end());

@@ -334,9 +334,7 @@ fn records(
 /// What an index of at most so many bytes names.
 fn within(plain: impl Read, most: u64, relations: Relations) -> Result<Records, Unfit> {
     let mut plain = plain.take(most.saturating_add(1));
-    // The parser asks for single bytes.
-    let from = std::io::BufReader::with_capacity(1 << 16, &mut plain);
-    let read = Records::read(from, relations);
+    let read = Records::read(&mut plain, relations);
     // What looks whole up to here goes on, and clients would read the rest.
     match plain.limit() {
         0 => Err(format!("has more than {most} bytes")),

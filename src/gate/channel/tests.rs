@@ -770,3 +770,27 @@ fn a_record_lifts_no_limit() {
         assert!(!scene.asked().contains(&path));
     }
 }
+
+#[test]
+fn an_index_of_one_long_text_or_of_brackets_is_refused_before_it_is_in_memory() {
+    let long = "a".repeat((16 << 20) + 1);
+    let texts = [
+        format!(r#"{{"{long}":1}}"#),
+        format!(r#"{{"packages":{{"a-1-0.conda":{{"sha256":"{long}"}}}}}}"#),
+    ];
+    let brackets = [
+        r#"{"x":"#.repeat(129),
+        format!(r#"{{"x":{}"#, "[".repeat(128)),
+    ];
+    let texts = texts.map(|text| (text, "a text in it has more than"));
+    let brackets = brackets.map(|text| (text, "more than 128 brackets"));
+    for (text, says) in texts.into_iter().chain(brackets) {
+        let scene = Scene::new(Require::Package);
+        let path = "noarch/repodata.json.zst";
+        let file = Codec::Zstd(3).compress(text.as_bytes()).unwrap();
+        scene.channel.put(path, file);
+        let refusal = refused(&scene.gate(), path);
+        assert_eq!(refusal.kind, Wrong::Index);
+        assert!(refusal.sentence.contains(says), "{refusal:?}");
+    }
+}
