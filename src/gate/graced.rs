@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::store::Hash;
 
+/// The values that stay for their grace in any case; beyond these, as many as the newest index has, or the one before it.
+/// An index that nobody signed may have others each time that it is asked for.
+const FEW: usize = 10_000;
+
 /// A map that remembers for a while what it no longer says.
 #[derive(Debug)]
 pub(super) struct Graced<V> {
@@ -53,6 +57,7 @@ impl<V: Clone + PartialEq> Graced<V> {
         let Some(until) = now.checked_add(grace) else {
             return;
         };
+        let most = older.len().max(self.current.len()).saturating_add(FEW);
         for (name, value) in older {
             if self.current.get(&name) != Some(&value) {
                 let values = self.retired.entry(name).or_default();
@@ -60,6 +65,30 @@ impl<V: Clone + PartialEq> Graced<V> {
                 values.push((value, until));
             }
         }
+        self.retire_for_good(most);
+    }
+
+    /// Lets those go that were said longest ago, until so many stay.
+    fn retire_for_good(&mut self, most: usize) {
+        let values = self.retired.values().flatten();
+        let mut ends: Vec<Instant> = values.map(|(_, until)| *until).collect();
+        let going = ends.len().saturating_sub(most);
+        let Some(last) = going.checked_sub(1) else {
+            return;
+        };
+        let (before, last, _) = ends.select_nth_unstable(last);
+        let last = *last;
+        // Of those that end at the same time, no more than have to.
+        let earlier = before.iter().filter(|until| **until < last).count();
+        let mut ties = going.saturating_sub(earlier);
+        self.retired.retain(|_, values| {
+            values.retain(|(_, until)| {
+                let is_tie = *until == last && ties > 0;
+                ties = ties.saturating_sub(usize::from(is_tie));
+                *until >= last && !is_tie
+            });
+            !values.is_empty()
+        });
     }
 
     /// What is said of a name: by the newest file, else by the last one that named it, within its grace.
@@ -129,5 +158,29 @@ mod tests {
         assert_eq!(graced.get("b", at(9)), Some(Named::Before(&2)));
         graced.replace(None, map(&[]), at(20), grace);
         assert!(graced.retired.is_empty());
+    }
+    #[test]
+    fn what_changes_each_time_is_not_remembered_without_end() {
+        let (start, grace) = (Instant::now(), Duration::from_secs(3600));
+        let mut graced = Graced::default();
+        let name = |turn: u32, number: u32| format!("{turn}-{number}");
+        let retired = |graced: &Graced<u32>| graced.retired.values().map(Vec::len).sum::<usize>();
+        for turn in 0..8 {
+            let newer = (0..6000).map(|number| (name(turn, number), turn)).collect();
+            let now = start + Duration::from_secs(turn.into());
+            graced.replace(None, newer, now, grace);
+            assert_eq!(retired(&graced), (6000 * turn as usize).min(6000 + FEW));
+        }
+        // The newest of them stay, and of the oldest as many as there is room for.
+        let found = |turn: u32| {
+            let is_found = |at: &u32| graced.get(&name(turn, *at), start).is_some();
+            (0..6000).filter(is_found).count()
+        };
+        let found: Vec<usize> = (0..8).map(found).collect();
+        assert_eq!(found, [0, 0, 0, 0, 4000, 6000, 6000, 6000]);
+        // An index that is gone for a moment takes nothing of the last one with it.
+        graced.replace(None, HashMap::new(), start + Duration::from_secs(8), grace);
+        assert!((0..6000).all(|at| graced.get(&name(7, at), start).is_some()));
+        assert_eq!(retired(&graced), 6000 + FEW);
     }
 }

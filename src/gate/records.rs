@@ -54,6 +54,8 @@ pub(super) enum Claim {
 pub(super) struct Records {
     /// The packages, by file name. Those without a SHA-256 are not among them: nothing can be checked of them.
     pub entries: HashMap<String, Entry>,
+    /// The bytes of their names and signatures.
+    bytes: usize,
 }
 
 /// Why an index is not one that may be served; a clause whose subject is the file.
@@ -63,8 +65,11 @@ pub(super) type Unfit = String;
 /// memory, and an index that nobody signed may name any number.
 const MOST_RECORDS: usize = 4_000_000;
 
-/// The most letters of a signature in base64.
-const MOST_LETTERS: usize = 8 << 10;
+/// The most letters of a signature in base64: the largest key makes 2,048 bytes.
+const MOST_LETTERS: usize = 2_732;
+
+/// The most bytes of names and signatures in an index.
+const MOST_BYTES: usize = 1 << 30;
 
 #[derive(Deserialize)]
 struct Glance {
@@ -137,8 +142,17 @@ impl Records {
             signature: claim(glance.signature),
             attestations,
         };
+        let bytes = self.bytes.saturating_add(bytes(&name, &entry));
+        if bytes > MOST_BYTES {
+            return Err(format!(
+                "has more than {MOST_BYTES} bytes of names and signatures"
+            ));
+        }
         match self.entries.entry(name) {
-            Slot::Vacant(slot) => drop(slot.insert(entry)),
+            Slot::Vacant(slot) => {
+                slot.insert(entry);
+                self.bytes = bytes;
+            }
             Slot::Occupied(slot) if *slot.get() == entry => {}
             Slot::Occupied(slot) => {
                 let name = slot.key().escape_debug();
@@ -147,6 +161,15 @@ impl Records {
         }
         Ok(())
     }
+}
+
+/// The bytes of an entry that may be many.
+fn bytes(name: &str, entry: &Entry) -> usize {
+    let signature = match &entry.signature {
+        Claim::Held(signature) => signature.value.len(),
+        Claim::Broken(_) | Claim::Beside => 0,
+    };
+    name.len().saturating_add(signature)
 }
 
 fn claim(note: Option<Note>) -> Claim {
@@ -198,6 +221,38 @@ mod tests {
         assert!(matches!(records["c-1-0.conda"].signature, Claim::Broken(_)));
         assert_eq!(records["d-1-0.conda"].signature, Claim::Beside);
         assert!(read("{}").unwrap().entries.is_empty());
+    }
+
+    #[test]
+    fn no_signature_is_held_that_no_key_can_make() {
+        let bytes = usize::try_from(crate::keys::MAX_KEY_BITS).unwrap() / 8;
+        assert_eq!(Base64::encode_string(&vec![0; bytes]).len(), MOST_LETTERS);
+        let read = |bytes: usize| {
+            let value = Base64::encode_string(&vec![0; bytes]);
+            let signature = serde_json::json!({"key": "MyKey", "value": value});
+            let record = serde_json::json!({"sha256": "aa".repeat(32), "signature": signature});
+            let index = serde_json::json!({"packages.conda": {"a-1-0.conda": record}});
+            let records = read(&index.to_string()).unwrap();
+            let claim = records.entries["a-1-0.conda"].signature.clone();
+            (matches!(claim, Claim::Held(_)), records.bytes)
+        };
+        assert_eq!(read(bytes), (true, bytes + "a-1-0.conda".len()));
+        assert_eq!(read(bytes + 2), (false, "a-1-0.conda".len()));
+    }
+
+    #[test]
+    fn names_and_signatures_have_a_bound() {
+        let read = |from: usize| {
+            let mut records = Records {
+                bytes: MOST_BYTES - from,
+                ..Records::default()
+            };
+            let record = format!(r#"{{"sha256":"{}"}}"#, "aa".repeat(32));
+            let glance = serde_json::from_str(&record).unwrap();
+            records.add("a-1-0.conda".to_owned(), glance)
+        };
+        assert_eq!(read("a-1-0.conda".len()), Ok(()));
+        assert!(read("a-1-0.conda".len() - 1).unwrap_err().contains("bytes"));
     }
 
     #[test]

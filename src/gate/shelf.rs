@@ -2,11 +2,14 @@
 //! were served within the grace. Owns reading index files for that, each once, and refusing those that lead clients
 //! past the gate; must not know who may have what.
 
+mod known;
+
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use self::known::{Known, Packages};
 use super::answer::{Checked, Content, Failed, Stop, Wrong};
 use super::flight::{Flights, lock};
 use super::graced::{Graced, Named};
@@ -25,9 +28,6 @@ const MOST_PLAIN: u64 = 4 << 30;
 /// The most bytes of a shard's file, and of an index of shards.
 const MOST_SHARD: u64 = 64 << 20;
 
-/// The most shards that are held in memory, and the most packages in all of them.
-const MOST_SHARDS: usize = 256;
-
 /// What the index of one subdir names.
 #[derive(Debug, Default)]
 struct Shelf {
@@ -45,8 +45,10 @@ pub(super) struct Shelves {
     grace: Duration,
     subdirs: Mutex<HashMap<String, Shelf>>,
     /// What was read of shards, by their hashes.
-    read: Mutex<HashMap<Hash, Arc<HashMap<String, Entry>>>>,
+    known: Mutex<Known>,
     reading: Flights<Checked<()>>,
+    /// Held by who unpacks a shard or an index of shards, which may take much memory for a while.
+    unpacking: Mutex<()>,
 }
 
 /// A package that an index names.
@@ -73,8 +75,9 @@ impl Shelves {
             keeper,
             grace,
             subdirs: Mutex::default(),
-            read: Mutex::default(),
+            known: Mutex::default(),
             reading: Flights::default(),
+            unpacking: Mutex::default(),
         }
     }
 
@@ -97,7 +100,7 @@ impl Shelves {
             return Ok(());
         }
         self.once(path, &content.sha256, || {
-            look_into(path, name, content, index.relations())
+            self.look_into(path, content, index.relations())
         })
     }
 
@@ -173,30 +176,49 @@ impl Shelves {
         self.keeper.at_path(hash, &path, MOST_SHARD)
     }
 
-    fn shard_entries(
-        &self,
-        subdir: &str,
-        hash: &Hash,
-    ) -> Checked<Option<Arc<HashMap<String, Entry>>>> {
-        let known = lock(&self.read).get(hash).cloned();
-        if known.is_some() {
-            return Ok(known);
+    fn shard_entries(&self, subdir: &str, hash: &Hash) -> Checked<Option<Packages>> {
+        if let Some(known) = lock(&self.known).get(hash) {
+            return Ok(Some(known));
         }
         let Some(content) = self.shard_content(subdir, hash)? else {
             return Ok(None);
         };
         let name = format!("the shard {}", hex(hash));
         let broken = |why: &str| unfit(&name, why);
+        let _alone = lock(&self.unpacking);
+        // Somebody may have read it meanwhile.
+        if let Some(known) = lock(&self.known).get(hash) {
+            return Ok(Some(known));
+        }
         let bytes = whole(&name, &content)?;
         let shard = shards::read_shard(&bytes).ok_or_else(|| broken("is none"))?;
         let records = Records::of_shard(shard).map_err(|why| broken(&why))?;
-        let entries = Arc::new(records.entries);
-        let mut read = lock(&self.read);
-        if read.len() >= MOST_SHARDS {
-            read.clear();
+        let read = Arc::new(records.entries);
+        lock(&self.known).keep(*hash, &read);
+        Ok(Some(read))
+    }
+
+    /// An index of shards, and the folder that they lie in.
+    fn shard_index(
+        &self,
+        path: &str,
+        content: &Content,
+        relations: Relations,
+    ) -> Checked<(ShardIndex, String)> {
+        let _alone = lock(&self.unpacking);
+        let read = shards::read_index(&whole(path, content)?);
+        let read = read.ok_or_else(|| unfit(path, "is no index of shards"))?;
+        let folder = shards_folder(&read, relations).map_err(|why| unfit(path, &why))?;
+        Ok((read, folder))
+    }
+
+    /// Looks into an index file for what may not be served.
+    fn look_into(&self, path: &str, content: &Content, relations: Relations) -> Checked<()> {
+        if path.ends_with(SHARD_INDEX) {
+            return self.shard_index(path, content, relations).map(drop);
         }
-        read.insert(*hash, Arc::clone(&entries));
-        Ok(Some(entries))
+        let read = records(content, codec(path), relations);
+        read.map(drop).map_err(|why| unfit(path, &why))
     }
 
     /// Brings what is known of a subdir's packages up to date; the file that tells it.
@@ -240,7 +262,7 @@ impl Shelves {
         let hash = content.sha256;
         if !self.with(subdir, |shelf| shelf.shards.is_of(&hash)) {
             self.once(&path, &hash, || {
-                let (read, folder) = shard_index(&path, &content, index.relations())?;
+                let (read, folder) = self.shard_index(&path, &content, index.relations())?;
                 let (now, grace) = (Instant::now(), self.grace);
                 self.with(subdir, |shelf| {
                     shelf.folder = folder;
@@ -292,27 +314,6 @@ fn codec(name: &str) -> Option<Codec> {
         Some((_, "bz2")) => Some(Codec::Bzip2),
         _ => None,
     }
-}
-
-/// Looks into an index file for what may not be served.
-fn look_into(path: &str, name: &str, content: &Content, relations: Relations) -> Checked<()> {
-    if name == SHARD_INDEX {
-        return shard_index(path, content, relations).map(drop);
-    }
-    let read = records(content, codec(name), relations);
-    read.map(drop).map_err(|why| unfit(path, &why))
-}
-
-/// An index of shards, and the folder that they lie in.
-fn shard_index(
-    path: &str,
-    content: &Content,
-    relations: Relations,
-) -> Checked<(ShardIndex, String)> {
-    let read = shards::read_index(&whole(path, content)?);
-    let read = read.ok_or_else(|| unfit(path, "is no index of shards"))?;
-    let folder = shards_folder(&read, relations).map_err(|why| unfit(path, &why))?;
-    Ok((read, folder))
 }
 
 fn records(
