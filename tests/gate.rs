@@ -481,6 +481,32 @@ fn the_cache_is_bounded_and_shared_and_checked() {
 }
 
 #[test]
+fn a_cache_with_odd_things_in_it_serves_and_ends() {
+    let scene = published();
+    let flags = [&PACKAGES[..], &["--cache-dir", "gate"]].concat();
+    let path = "main/linux-64/b-1.0-0.tar.bz2";
+    let there = gate(&scene, &flags).get(path).body;
+    for (file, _) in kept(&scene) {
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(scene.path("nowhere"), &file).unwrap();
+    }
+    std::fs::create_dir(scene.path("gate/new/folder")).unwrap();
+    let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+    let folder = std::fs::File::open(scene.path("gate/new/folder")).unwrap();
+    folder.set_modified(old).unwrap();
+    let gate = gate(&scene, &flags);
+    let reply = gate.get(path);
+    assert_eq!(
+        (reply.status, &reply.body),
+        (200, &there),
+        "{}",
+        reply.text()
+    );
+    let (status, said) = gate.stop();
+    assert_eq!(status, Some(0), "{said}");
+}
+
+#[test]
 fn clients_are_told_nothing_of_the_places_of_this_machine() {
     let scene = published();
     let gate = gate(&scene, &[&PACKAGES[..], &["--cache-dir", "gate"]].concat());

@@ -148,7 +148,7 @@ impl Store {
         if found != *hash {
             return Err(StoreError::OtherBytes);
         }
-        if length > self.config.disk_bytes {
+        if length > self.config.disk_bytes || !self.folder.make_way(hash) {
             // It is served from its open handle, and is gone with it.
             return Ok(writer.into_unnamed()?.stored());
         }
@@ -355,6 +355,67 @@ mod tests {
         assert_eq!(std::fs::read_dir(&new).unwrap().count(), 2);
         drop(writer);
         assert_eq!(std::fs::read_dir(&new).unwrap().count(), 1);
+    }
+
+    fn fifo(path: &Path) {
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_file_among_those_on_their_way_is_passed_over() {
+        let scratch = tempfile::tempdir().unwrap();
+        drop(open(scratch.path()));
+        let new = scratch.path().join("gate/new");
+        fifo(&new.join("fifo"));
+        std::os::unix::fs::symlink("/nowhere", new.join("link")).unwrap();
+        let folder = new.join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        let old = SystemTime::now() - Duration::from_secs(3600);
+        let opened = std::fs::File::open(&folder).unwrap();
+        opened.set_modified(old).unwrap();
+        // Who opens the FIFO waits for ever.
+        let (path, (done, wait)) = (scratch.path().to_owned(), std::sync::mpsc::channel());
+        std::thread::spawn(move || done.send(open(&path).keep_bytes(b"x").is_ok()));
+        assert_eq!(wait.recv_timeout(Duration::from_secs(120)), Ok(true));
+        assert_eq!(std::fs::read_dir(&new).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn what_is_no_file_under_a_files_name_is_none() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (bytes, elsewhere) = (b"what was checked", scratch.path().join("elsewhere"));
+        std::fs::write(&elsewhere, bytes).unwrap();
+        let store = open(scratch.path());
+        let (hash, _) = store.keep_bytes(bytes).unwrap();
+        let path = scratch.path().join("gate/files");
+        let path = path.join(crate::record::hex(&hash));
+        let (link, folder) = (
+            |path: &Path| std::os::unix::fs::symlink(&elsewhere, path).unwrap(),
+            |path: &Path| std::fs::create_dir(path).unwrap(),
+        );
+        let socket = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+        for odd in [&link as &dyn Fn(&Path), &folder, &fifo, &socket] {
+            std::fs::remove_file(&path).unwrap();
+            odd(&path);
+            let store = open(scratch.path());
+            assert!(store.get(&hash).unwrap().is_none());
+            let (_, stored) = store.keep_bytes(bytes).unwrap();
+            assert_eq!(stored.place.read().unwrap(), &bytes[..]);
+            assert!(path.symlink_metadata().unwrap().is_file());
+            assert!(store.get(&hash).unwrap().is_some());
+        }
+        // What somebody put into a folder of that name stays there, and the file is served without being kept.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("dear"), "to somebody").unwrap();
+        let store = open(scratch.path());
+        let (_, stored) = store.keep_bytes(bytes).unwrap();
+        assert_eq!(stored.place.read().unwrap(), &bytes[..]);
+        assert!(store.get(&hash).unwrap().is_none() && path.join("dear").exists());
+        let new = scratch.path().join("gate/new");
+        assert_eq!(std::fs::read_dir(new).unwrap().count(), 0);
+        assert_eq!(std::fs::read(elsewhere).unwrap(), bytes);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::held::There;
@@ -111,12 +112,15 @@ impl Folder {
         Ok(found)
     }
 
-    /// Removes what was on its way when its process ended.
+    /// Removes what was on its way when its process ended. What is no file came from elsewhere, and stays.
     pub fn clear_leftovers(&self) -> Result<(), StoreError> {
         for (path, about) in self.list(NEW)? {
+            if !about.is_file() {
+                continue;
+            }
             let made = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             let age = made.elapsed().unwrap_or_default();
-            let is_held = File::open(&path).is_ok_and(|file| file.try_lock().is_err());
+            let is_held = open_itself(&path).is_ok_and(|file| file.try_lock().is_err());
             if age >= LEFT_BEHIND && !is_held {
                 removed(&path)?;
             }
@@ -167,17 +171,23 @@ impl Folder {
         writer.rename(self.place(hash))
     }
 
-    /// Opens a kept file, if it is there.
+    /// Makes room for a kept file where something else has its name; whether there is room. What is no folder goes when
+    /// the file takes its name.
+    pub fn make_way(&self, hash: &Hash) -> bool {
+        let path = self.place(hash);
+        match std::fs::symlink_metadata(&path) {
+            // One that is not empty may be dear to somebody.
+            Ok(about) if about.is_dir() => std::fs::remove_dir(&path).is_ok(),
+            _ => true,
+        }
+    }
+
+    /// Opens a kept file, if it is there. What is no file under its name is as good as nothing.
     pub fn open_file(&self, hash: &Hash) -> Result<Option<Opened>, StoreError> {
         let path = self.place(hash);
         let fail = |cause| io_error(&path, "open a file", cause);
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let file = match OpenOptions::new()
-            .read(true)
-            .custom_flags(flags)
-            .open(&path)
-        {
-            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+        let file = match open_itself(&path) {
+            Err(cause) if is_none(&cause) => return Ok(None),
             opened => opened.map_err(fail)?,
         };
         let about = file.metadata().map_err(fail)?;
@@ -212,6 +222,18 @@ impl Folder {
         // Only the order suffers when this can't be done.
         let _ = file.file.set_modified(SystemTime::now());
     }
+}
+
+/// Opens what has this name, and not what it leads to, without waiting for whoever may be at its other end.
+fn open_itself(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Whether something can't be opened because it is not there, or is a link or a socket.
+fn is_none(cause: &io::Error) -> bool {
+    let odd = [Errno::LOOP, Errno::NXIO].map(|errno| Some(errno.raw_os_error()));
+    cause.kind() == ErrorKind::NotFound || odd.contains(&cause.raw_os_error())
 }
 
 /// The bytes of an open file, if they have that hash.
