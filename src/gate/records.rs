@@ -78,6 +78,9 @@ struct Glance {
     /// What some clients call the file, whatever its record stands under.
     #[serde(default, rename = "fn")]
     file: Option<String>,
+    /// What some clients join to the channel's URL, whatever folder its index lies in.
+    #[serde(default)]
+    subdir: Option<Text>,
     #[serde(default)]
     size: Option<u64>,
     #[serde(default)]
@@ -127,6 +130,16 @@ impl Records {
         if leads_away(&name) || glance.file.as_deref().is_some_and(leads_away) {
             let name = name.escape_debug();
             return Err(format!("names {name} by what is no file's name alone"));
+        }
+        let subdir = glance
+            .subdir
+            .as_ref()
+            .and_then(|subdir| subdir.0.as_deref());
+        if subdir.is_some_and(|subdir| matches!(subdir, "." | "..") || leads_away(subdir)) {
+            let name = name.escape_debug();
+            return Err(format!(
+                "says of {name} that its subdir is what is no folder's name alone"
+            ));
         }
         let Some(sha256) = glance.sha256.as_deref().and_then(unhex) else {
             return Ok(());
@@ -266,6 +279,22 @@ mod tests {
             (
                 r#"{"info":{"base_url":"../x"}}"#.to_owned(),
                 "past the gate",
+            ),
+            (
+                r#"{"packages.conda":{"a-1-0.conda":{"subdir":"https://evil/x"}}}"#.to_owned(),
+                "no folder's name",
+            ),
+            (
+                r#"{"packages":{"a-1-0.tar.bz2":{"subdir":"../loose/linux-64"}}}"#.to_owned(),
+                "no folder's name",
+            ),
+            (
+                r#"{"packages":{"a-1-0.tar.bz2":{"subdir":".."}}}"#.to_owned(),
+                "no folder's name",
+            ),
+            (
+                r#"{"packages.whl":{"a-1-py3-none-any.whl":{"url":"https://evil"}}}"#.to_owned(),
+                "no conda package",
             ),
             (
                 r#"{"v3":{"whl":{"a-1":{"url":"https://evil"}}}}"#.to_owned(),

@@ -99,7 +99,9 @@ impl Shelves {
         if !index.is_plain() || [shards, records].iter().flatten().any(is_it) {
             return Ok(());
         }
-        self.once(path, &content.sha256, || {
+        // To look into a file leaves nothing on the shelf, as to take it does: nobody who waits for the one gets the other.
+        let what = format!("looking into {path}");
+        self.once(&what, &content.sha256, || {
             self.look_into(path, content, index.relations())
         })
     }

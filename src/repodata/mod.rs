@@ -22,6 +22,7 @@ pub use document::{Document, Listed};
 pub use file::{Content, IndexFile, Rank, Tier, with_twins};
 pub use published::{Published, PublishedRecord};
 pub use twin::{Codec, HEAD_BYTES};
+pub use web::is_path_to_channel;
 
 use crate::channel::SubdirName;
 

@@ -13,7 +13,7 @@ use crate::index::Patches;
 use crate::package::Format;
 use crate::patch::Source;
 use crate::record::is_deceptive;
-use crate::repodata::{Formats, Pins};
+use crate::repodata::{Formats, Pins, is_path_to_channel};
 use crate::shown::shown;
 use crate::upstream::without_secrets;
 
@@ -248,13 +248,7 @@ fn base_url(url: &str) -> Result<String, Error> {
 
 /// A reference by the rule of CEP 42: `..`, then parts of a path.
 fn relation(flag: &str, path: &str) -> Result<String, Error> {
-    let trimmed = path.trim_end_matches('/');
-    let sound = path.starts_with("../")
-        && trimmed
-            .split('/')
-            .all(|part| !part.is_empty() && part != "." && !part.contains(['\\', '?', '#']))
-        && !path.chars().any(|c| c.is_control() || c.is_whitespace());
-    if sound {
+    if path.starts_with("../") && is_path_to_channel(path) {
         return Ok(path.to_owned());
     }
     Err(Error::Usage(format!(

@@ -710,6 +710,11 @@ fn a_shard_is_held_to_what_is_asked_of_an_index() {
         ),
         ("packages", "https:a-1-0.tar.bz2", Some("no file's name")),
         ("v3.whl", "a-1", Some("no conda package")),
+        (
+            "packages.whl",
+            "a-1-py3-none-any.whl",
+            Some("no conda package"),
+        ),
     ] {
         let scene = Scene::new(Require::Package);
         let shard = shard(section, &[name]);

@@ -59,7 +59,7 @@ pub(in crate::gate) fn shards_folder(
         Some(Json::String(text)) => Ok(Some(text.as_str())),
         Some(_) => Err(format!("has a {key} that is no text")),
     };
-    is_here(text("base_url")?)?;
+    text("base_url")?;
     let info: Info = serde_json::from_str(&Json::Object(index.info.clone()).compact())
         .map_err(|cause| format!("can't be read: {cause}"))?;
     info.is_fit(relations)?;
@@ -79,13 +79,6 @@ pub(in crate::gate) fn shards_folder(
 fn is_plain(part: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     !part.is_empty() && part != "." && part != ".." && part.bytes().all(good)
-}
-
-/// Whether a reference to a channel is a path to one beside it, as those of CEP 42 are: it stays on the same host.
-pub(super) fn is_beside(reference: &str) -> bool {
-    let reference = reference.strip_suffix('/').unwrap_or(reference);
-    let good = |part: &str| part == ".." || is_plain(part);
-    reference.split('/').next() == Some("..") && reference.split('/').all(good)
 }
 
 /// Whether a file's name is more than a name: joined to a URL, it could lead to another host, or to another channel

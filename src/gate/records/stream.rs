@@ -8,8 +8,10 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::leads::{Info, Relations, is_beside};
+use super::leads::{Info, Relations};
 use super::{Glance, Records, Unfit};
+use crate::repodata::is_path_to_channel;
+use crate::repodata::shards::is_section;
 
 /// What was read so far, and why it may not be read on.
 #[derive(Debug)]
@@ -99,7 +101,8 @@ fn member<'de, A: MapAccess<'de>>(
             let info = map.next_value::<Option<Info>>()?;
             taking.hold(info.unwrap_or_default().is_fit(taking.relations))
         }
-        "packages" | "packages.conda" => map.next_value_seed(Part::Section(taking, None)),
+        // Of wheels, too, in which clients would go past the gate.
+        key if is_section(key) => map.next_value_seed(Part::Section(taking, None)),
         "v3" => map.next_value_seed(Part::Third(taking)),
         _ => map.next_value::<IgnoredAny>().map(drop),
     }
@@ -194,7 +197,7 @@ impl FromAny for Lead {
     }
 
     fn of_text(text: &str) -> Lead {
-        match is_beside(text) {
+        match is_path_to_channel(text) {
             true => Lead::Beside(text.to_owned()),
             false => Lead::Away(text.to_owned()),
         }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use read::{LARGEST_INDEX, LARGEST_SHARD};
-pub use read::{ShardContent, ShardIndex, ShardRecord, read_index, read_shard};
+pub use read::{ShardContent, ShardIndex, ShardRecord, is_section, read_index, read_shard};
 pub use room::{FEW, Room, Weight, light, weight};
 
 use super::revision::{Entry, Revision, Sections};

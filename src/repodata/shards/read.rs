@@ -58,15 +58,19 @@ pub fn read_index(bytes: &[u8]) -> Option<ShardIndex> {
     })
 }
 
+/// Whether a member of an index, at its top, holds records by file name: `packages`, and what some tools add to it.
+pub fn is_section(key: &str) -> bool {
+    key == "packages" || key.starts_with("packages.")
+}
+
 /// Reads a shard by any tool; `None` where it isn't one, or has more than 64 MiB when decompressed. Whether
 /// the bytes are those that the index names is for the caller to check.
 pub fn read_shard(bytes: &[u8]) -> Option<ShardContent> {
     let mut top = pack::members(pack::read(bytes, LARGEST_SHARD)?, Some)?;
     let mut content = ShardContent::default();
-    for section in ["packages", "packages.conda"] {
-        if let Some(section) = top.remove(section) {
-            content.packages.extend(pack::members(section, record)?);
-        }
+    let sections: Vec<String> = top.keys().filter(|key| is_section(key)).cloned().collect();
+    for section in sections.iter().filter_map(|key| top.remove(key)) {
+        content.packages.extend(pack::members(section, record)?);
     }
     if let Some(third) = top.remove("v3") {
         for (extension, section) in pack::members(third, Some)? {
