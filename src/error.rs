@@ -1,5 +1,5 @@
 //! Error: why a run failed. Owns the words that a user reads, with the file, the operation, the cause
-//! and the remedy; must not know how a run is carried out.
+//! and the remedy; must not know how a run is carried out, but that it may be told to stop.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! The chain of signed metadata over a channel's index, and the package keys that it names. Owns how a chain that
 //! does not hold is told; must not know how metadata is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 #[cfg(feature = "tuf")]
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ use super::Verdict;
 use super::index_files::Hashed;
 use super::index_files::{IndexFiles, Targets};
 use super::place::SIGNED;
-use super::trust::Trust;
 use super::{Anchor, Context, Request, What};
 use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey};
 #[cfg(feature = "tuf")]
@@ -36,8 +35,8 @@ pub(super) struct Chain {
     /// Keys that sign metadata, with what they are.
     pub roles: BTreeMap<Fingerprint, &'static str>,
     pub signed: Option<Signed>,
-    /// The root keys of the root that it begins with.
-    pub began: Vec<Fingerprint>,
+    /// The root keys of the root that it begins with, and those that signed roots which lead to it.
+    pub began: BTreeSet<Fingerprint>,
 }
 
 impl Chain {
@@ -206,58 +205,6 @@ impl Chain {
         }
         Some(key)
     }
-}
-
-/// Each key that is trusted for a channel has to vouch for its index, or for something in it. One that does not may be that
-/// of a signed index which somebody took away, or put another one in the place of.
-pub(super) fn demand_all(
-    chain: &Chain,
-    request: &Request,
-    trust: &Trust<'_>,
-    context: Context<'_>,
-) {
-    let Some((name, _)) = idle(chain, request, trust).into_iter().next() else {
-        return;
-    };
-    let looked = match request.is_whole() {
-        true => "",
-        false => " that was looked at",
-    };
-    let why = match chain.is_there {
-        true => format!(
-            "{name} is trusted for it, and vouches for nothing in it{looked}: neither the root that trust begins with nor the newest names it, nor is it a key of packages; if the owner of the channel did not take it away, somebody else signed this index; if so, trust it no more"
-        ),
-        false => format!(
-            "{name} is trusted for it, and vouches for nothing in it{looked}: if it is a key of a signed index, somebody took that away; if not, trust it no more"
-        ),
-    };
-    context.findings.error(What::Chain, SIGNED, why);
-}
-
-/// The keys that were chosen for a channel and vouched for nothing so far. None where its chain does not hold, which is
-/// told already.
-pub(super) fn idle<'r>(
-    chain: &Chain,
-    request: &'r Request,
-    trust: &Trust<'_>,
-) -> Vec<&'r (KeyName, Fingerprint)> {
-    let chosen = match &request.anchor {
-        Anchor::Chosen(chosen) if !chain.is_there || chain.targets.is_some() => chosen.as_slice(),
-        _ => &[],
-    };
-    let is_known = |key| match chain.is_there {
-        // That a signed index is missing is told already.
-        false => trust.uses.signs_packages(key) || trust.uses.signs_index(key),
-        true => {
-            trust.uses.signs_packages(key)
-                || chain.roles.contains_key(key)
-                || chain.began.contains(key)
-                || trust.names(key)
-        }
-    };
-    let idle = chosen.iter();
-    idle.filter(|(_, key)| !is_known(key) && !trust.has_vouched(key))
-        .collect()
 }
 
 /// The package key that a target holds, if it is one.

@@ -13,7 +13,7 @@ use crate::repodata::Codec;
 use crate::upstream::UpstreamFault;
 
 /// The largest index file that is read, in bytes: several times that of the largest channels.
-const MAX_INDEX: u64 = 1 << 30;
+pub(super) const MAX_INDEX: u64 = 1 << 30;
 
 /// Extensions of compressed twins.
 const TWINS: [(&str, Codec); 2] = [(".zst", Codec::Zstd(3)), (".bz2", Codec::Bzip2)];

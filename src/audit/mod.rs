@@ -17,6 +17,7 @@ mod sample;
 mod shards;
 mod subdir;
 mod trust;
+mod vouching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -39,6 +40,7 @@ use listing::Listing;
 use packages::{Expected, Judge, Task};
 use subdir::Subdir;
 use trust::{Keys, Trust};
+use vouching::Vouching;
 
 /// Which keys a channel is held against.
 #[derive(Debug, Clone, Default)]
@@ -61,13 +63,6 @@ pub struct Request {
     pub sample: Option<Sample>,
     /// What is kept of what was found.
     pub keep: Keep,
-}
-
-impl Request {
-    /// Whether all of the channel is looked at.
-    fn is_whole(&self) -> bool {
-        self.subdirs.is_empty() && self.sample.is_none()
-    }
 }
 
 /// What came out for one channel.
@@ -148,7 +143,12 @@ pub fn audit(place: &Place, request: &Request, tools: &Tools<'_>) -> Result<Audi
         trust: &trust,
     };
     let read = judge.all(tasks, request.sample)?;
-    chain::demand_all(&chain, request, &trust, context);
+    Vouching {
+        chain: &chain,
+        request,
+        judge: &judge,
+    }
+    .demand_all();
     if !place.can_be_listed() {
         notes.push("a URL can't be listed: files that no index names, and signatures without their package, are not seen; verify the channel's folder for those".to_owned());
     }

@@ -208,14 +208,15 @@ impl Judge<'_> {
         match noted {
             Noted::Here(signature, _) => self.trust.hold(&signature, sha256),
             Noted::Broken(why) => Verdict::Error(why),
-            Noted::Beside | Noted::Nothing => match self.beside(path) {
+            Noted::Beside(_) | Noted::Nothing => match self.beside(path) {
                 Ok(signature) => self.trust.hold(&signature, sha256),
                 Err(why) => Verdict::Error(why),
             },
         }
     }
 
-    fn beside(&self, path: &str) -> Result<Signature, String> {
+    /// The signature beside a package.
+    pub fn beside(&self, path: &str) -> Result<Signature, String> {
         let sig = format!("{path}{}", sidecar::SUFFIX);
         let cap = u64::try_from(MAX_SIG_BYTES).unwrap_or(u64::MAX);
         match self.context.place.fetch(&sig, cap) {

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::chain::{self, Chain};
+use super::chain::Chain;
 use super::index_files::IndexFiles;
 use super::installed::Installed;
 use super::packages::Judge;
-use super::said::{Noted, Said};
-use super::trust::Trust;
+use super::said::Said;
+use super::vouching::Vouching;
 use super::{Anchor, Audit, Context, Counts, Finding, Findings, Keep, Place, Request, What};
 use super::{shards, trust_of};
 use crate::channel::SubdirName;
@@ -210,11 +210,13 @@ fn hold(
             hold_one(one, &index, &judge, installed)?;
             tools.progress.package();
         }
-        if let Some(listed) = &index.listed {
-            note_rest(listed, &chain, &whole, &trust);
-        }
     }
-    chain::demand_all(&chain, &whole, &trust, context);
+    Vouching {
+        chain: &chain,
+        request: &whole,
+        judge: &judge,
+    }
+    .demand_all();
     let subdirs = subdirs.into_keys().map(str::to_owned).collect();
     let (findings, counts) = findings.finish();
     Ok(Audit {
@@ -228,25 +230,6 @@ fn hold(
         sample: None,
         notes,
     })
-}
-
-/// Lets keys vouch for packages that are listed and not installed, too, by the signatures in their records.
-fn note_rest(listed: &Published<'_>, chain: &Chain, request: &Request, trust: &Trust<'_>) {
-    let mut idle = chain::idle(chain, request, trust);
-    for record in listed.records.values() {
-        if idle.is_empty() {
-            return;
-        }
-        let Some(said) = Said::of(&record.text) else {
-            continue;
-        };
-        if let (Noted::Here(signature, _), Some(sha256)) = (said.signature, said.sha256)
-            && idle.iter().any(|(name, _)| *name == signature.key)
-        {
-            trust.hold(&signature, &sha256);
-            idle = chain::idle(chain, request, trust);
-        }
-    }
 }
 
 /// What a subdir lists.

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::keys::Fingerprint;
+use crate::keys::{Fingerprint, KeyName};
 use crate::record::unhex;
 use crate::signature::Signature;
 
@@ -33,8 +33,8 @@ pub(super) enum Noted {
     /// Nothing.
     #[default]
     Nothing,
-    /// That it lies beside the package.
-    Beside,
+    /// That it lies beside the package, and the name of its key where that is told.
+    Beside(Option<KeyName>),
     /// The signature itself, and the fingerprint of its key where that is told.
     Here(Signature, Option<Fingerprint>),
     /// Something that is no signature, and why.
@@ -103,7 +103,7 @@ fn noted(sig: &Value, signature: &Value) -> Noted {
     let Some(members) = signature.as_object() else {
         return match (signature, sig) {
             (Value::Null, Value::Null) => Noted::Nothing,
-            (Value::Null, _) => Noted::Beside,
+            (Value::Null, _) => Noted::Beside(None),
             _ => Noted::Broken("\"signature\" is no object".to_owned()),
         };
     };
@@ -120,7 +120,7 @@ fn noted(sig: &Value, signature: &Value) -> Noted {
         Some(Err(error)) => return Noted::Broken(error.to_string()),
     };
     let Some(value) = value else {
-        return Noted::Beside;
+        return Noted::Beside(KeyName::parse(key).ok());
     };
     match Signature::parse(format!("{key} {value}").as_bytes()) {
         Ok(signature) => Noted::Here(signature, fingerprint),
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(said.sha256, Some([0xab; 32]));
         assert_eq!((said.md5, said.size), (None, Some(5)));
         assert_eq!(said.depends, ["a", "1"]);
-        assert!(matches!(said.signature, Noted::Beside));
+        assert!(matches!(said.signature, Noted::Beside(None)));
         assert_eq!(said.attestations, None);
         for (value, hash) in [("null", None), ("\"a\"", Some("a")), ("[7]", Some("[7]"))] {
             let said = Said::of(&format!(r#"{{"attestations_sha256":{value}}}"#)).unwrap();
@@ -165,7 +165,7 @@ mod tests {
         assert!(matches!(noted(good), Noted::Here(..)));
         assert!(matches!(
             noted(r#"{"key":"k","scheme":"rsa-pss-sha256"}"#),
-            Noted::Beside
+            Noted::Beside(Some(_))
         ));
         for broken in [
             "[]",

@@ -32,6 +32,9 @@ struct Top<'a> {
     info: Option<&'a RawValue>,
     #[serde(default)]
     removed: Option<Removed>,
+    /// What some tools add, and no index of ours has.
+    #[serde(borrow, default, rename = "packages.whl")]
+    wheels: Option<&'a RawValue>,
 }
 
 /// The packages that an index names as removed. What is no name of a package is passed over: of nothing at all a file can
@@ -147,11 +150,21 @@ impl Subdir<'_> {
                 Some(Json::Object(info)) => self.head(info)?,
                 Some(_) => return Err("its info is no object".to_owned()),
             };
-            Ok((head, top.removed.map_or(Vec::new(), |removed| removed.0)))
+            let wheels = top.wheels.is_some_and(|wheels| wheels.get() != "{}");
+            Ok((
+                head,
+                top.removed.map_or(Vec::new(), |removed| removed.0),
+                wheels,
+            ))
         };
         match read() {
-            Ok((head, removed)) => {
+            Ok((head, removed, wheels)) => {
                 self.hold_head(file, head, leader);
+                if wheels {
+                    let why = "it lists wheels, which can't be checked; some clients read them";
+                    let findings = self.files.context.findings;
+                    findings.error(What::Index, &self.path(file), why);
+                }
                 removed
             }
             Err(why) => {
@@ -347,7 +360,7 @@ impl Subdir<'_> {
                 }
                 Some(signature)
             }
-            Noted::Nothing | Noted::Beside => None,
+            Noted::Nothing | Noted::Beside(_) => None,
         };
         Some(Expected {
             path,

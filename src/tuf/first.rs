@@ -1,5 +1,7 @@
 //! The first root: which of a channel's roots a reader begins with who has nothing but pinned keys.
 
+use std::collections::BTreeSet;
+
 use super::root::Root;
 use super::{MAX_METADATA, MAX_ROOTS, Role, TufError, metadata};
 use crate::keys::Fingerprint;
@@ -11,7 +13,31 @@ use crate::upstream::{Upstream, fetch};
 /// # Errors
 /// [`TufError::Absent`] without any root, [`TufError::NoAnchor`], [`TufError::TooManyRoots`], or what the channel said.
 pub fn first_root(upstream: &dyn Upstream, pinned: &[Fingerprint]) -> Result<Root, TufError> {
+    first(upstream, pinned).map(|first| first.root)
+}
+
+/// The root that a reader begins with, and who vouches for it.
+#[derive(Clone)]
+pub(super) struct First {
+    pub root: Root,
+    /// The keys that signed it as its own, or one before it from which each root follows the last by TUF's rules.
+    pub vouched: BTreeSet<Fingerprint>,
+}
+
+impl First {
+    /// A root, and the one before it.
+    pub(super) fn after(before: Option<First>, root: Root) -> First {
+        let followed = before.filter(|before| root.follows(&before.root));
+        let mut vouched = followed.map(|before| before.vouched).unwrap_or_default();
+        vouched.extend(root.signed_by(&root.keys(Role::Root)));
+        First { root, vouched }
+    }
+}
+
+/// As [`first_root`].
+pub(super) fn first(upstream: &dyn Upstream, pinned: &[Fingerprint]) -> Result<First, TufError> {
     let mut newest = None;
+    let mut before: Option<First> = None;
     let mut version: u64 = 1;
     loop {
         let path = metadata(Role::Root, version);
@@ -24,13 +50,18 @@ pub fn first_root(upstream: &dyn Upstream, pinned: &[Fingerprint]) -> Result<Roo
         }
         // What is no root can't be the first one; whether it may stand there at all is for the load to say.
         let root = Root::parse(bytes).ok();
-        newest = root
-            .filter(|root| is_pinned(root, version, pinned))
-            .or(newest);
+        let root = root.filter(|root| root.version() == version && root.meets_itself());
+        before = root.map(|root| First::after(before.take(), root));
+        if let Some(first) = before
+            .as_ref()
+            .filter(|first| is_signed(&first.root, pinned))
+        {
+            newest = Some(first.clone());
+        }
         version = version.saturating_add(1);
     }
     match newest {
-        Some(root) => Ok(root),
+        Some(first) => Ok(first),
         None if version == 1 => Err(TufError::Absent {
             path: format!("{}/{}", upstream.name(), metadata(Role::Root, 1)),
         }),
@@ -66,10 +97,6 @@ pub fn newest_root(upstream: &dyn Upstream, pinned: &[Fingerprint]) -> Result<Ro
         }
         root = next;
     }
-}
-
-fn is_pinned(root: &Root, version: u64, pinned: &[Fingerprint]) -> bool {
-    root.version() == version && root.meets_itself() && is_signed(root, pinned)
 }
 
 /// Whether a pinned key is among those of a root that signed it.

@@ -1,5 +1,4 @@
-//! A channel that has to give all that a load asks of it in a while. Owns the end of that while; must not know what is
-//! asked for.
+//! A channel that is asked for nothing more after a while. Owns the end of that while; must not know what is asked for.
 
 use std::fmt;
 use std::io::Write;
@@ -8,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::upstream::{Upstream, UpstreamError, UpstreamFault};
 
-/// How long a channel's metadata may take in all: a server may have as many roots as a load reads, each as late as one
-/// file may be.
+/// How long after its beginning a load asks for one more file: a server may have as many roots as a load reads, each as
+/// late as one file may be.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A channel until a moment.
@@ -49,7 +48,7 @@ impl Upstream for Hurried {
     ) -> Result<Option<u64>, UpstreamError> {
         if self.began.elapsed() >= self.patience {
             let seconds = self.patience.as_secs();
-            let why = format!("the metadata of the channel did not come within {seconds} s in all");
+            let why = format!("the metadata before it took {seconds} s and more");
             return Err(UpstreamError {
                 place: format!("{}/{path}", self.name()),
                 fault: UpstreamFault::TooSlow(why),

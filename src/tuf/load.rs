@@ -1,7 +1,7 @@
 //! Verifying a channel's chain of metadata, through `tough`: from an anchor to the newest root, the timestamp, the
 //! snapshot and the targets. Owns the order, the limits, and what `tough`'s errors mean for a channel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tough::schema::RoleType;
 use tough::{ExpirationEnforcement, Limits, Repository, RepositoryLoader};
 use url::Url;
 
-use super::first::first_root;
+use super::first::{First, first};
 use super::hurried::{Hurried, PATIENCE};
 use super::memory::Memory;
 use super::transport::ChannelTransport;
@@ -77,11 +77,12 @@ pub fn load(loading: Loading<'_>) -> Result<Generation, TufError> {
         Some(memory) => memory.root(pinned)?,
         None => None,
     };
-    let root = match (loading.anchor, known) {
-        (Anchor::Pinned(_), Some(known)) => known,
-        (Anchor::Pinned(pinned), None) => first_root(loading.upstream.as_ref(), pinned)?,
-        (Anchor::Known(root), Some(known)) if known.version() > root.version() => known,
-        (Anchor::Known(root), _) => root,
+    let alone = |root: Root| First::after(None, root);
+    let First { root, vouched } = match (loading.anchor, known) {
+        (Anchor::Pinned(_), Some(known)) => alone(known),
+        (Anchor::Pinned(pinned), None) => first(loading.upstream.as_ref(), pinned)?,
+        (Anchor::Known(root), Some(known)) if known.version() > root.version() => alone(known),
+        (Anchor::Known(root), _) => alone(root),
     };
     if let Some(memory) = &memory {
         memory.begin_with(&root)?;
@@ -115,7 +116,7 @@ pub fn load(loading: Loading<'_>) -> Result<Generation, TufError> {
     let kept = memory.map_or(Ok(()), |memory| memory.keep(pinned, is_timed));
     let repository = loaded?;
     kept?;
-    generation(&repository, root, &transport)
+    generation(&repository, (root, vouched), &transport)
 }
 
 async fn begin(
@@ -149,7 +150,7 @@ async fn begin(
 /// What a verified repository says, in our words.
 fn generation(
     repository: &Repository,
-    anchor: Root,
+    (anchor, mut began): (Root, BTreeSet<Fingerprint>),
     transport: &ChannelTransport,
 ) -> Result<Generation, TufError> {
     let (root, timestamp) = (&repository.root().signed, &repository.timestamp().signed);
@@ -170,8 +171,12 @@ fn generation(
         let (path, why) = (transport.channel(), "a version is out of range".to_owned());
         return Err(TufError::Malformed { path, why });
     }
-    let began = anchor.keys(Role::Root);
-    let began = began.into_iter().map(|key| key.fingerprint).collect();
+    began.extend(
+        anchor
+            .keys(Role::Root)
+            .into_iter()
+            .map(|key| key.fingerprint),
+    );
     let path = metadata(Role::Root, root.version.get());
     let root = match transport.seen(&path) {
         Some(bytes) if root.version.get() != anchor.version() => {
@@ -330,7 +335,7 @@ pub fn claimed(upstream: &dyn Upstream, root: Root) -> Result<Generation, TufErr
         expires: BTreeMap::new(),
         targets: Targets::new(),
         root,
-        began: Vec::new(),
+        began: BTreeSet::new(),
     })
 }
 

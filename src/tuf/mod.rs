@@ -56,6 +56,8 @@ pub use root::{ROLE_KEY_BITS, RoleKey, Root, RootPlan};
 pub use transport::ChannelTransport;
 
 use std::collections::BTreeMap;
+#[cfg(feature = "tuf")]
+use std::collections::BTreeSet;
 
 #[cfg(feature = "tuf")]
 use crate::keys::Fingerprint;
@@ -100,8 +102,8 @@ pub struct Generation {
     pub targets: Targets,
     /// The newest trusted root.
     pub root: Root,
-    /// The root keys of the root that trust began with.
-    pub began: Vec<Fingerprint>,
+    /// The root keys of the root that trust began with, and those that signed roots which lead to it.
+    pub began: BTreeSet<Fingerprint>,
 }
 
 /// Whether a target's name is a plain path in the channel: no empty part, none that leads elsewhere, no control

@@ -225,6 +225,15 @@ fn append(scene: &Scene, path: &str, more: &[u8]) {
 
 const INDEX: &[Case] = &[
     (
+        "wheels, which some clients read",
+        |scene| {
+            edit(scene, REPODATA, |index| {
+                index["packages.whl"] = json!({"a-1-py3-none-any.whl": {"url": "https://evil"}});
+            });
+        },
+        &[("linux-64/repodata.json: index error", "it lists wheels")],
+    ),
+    (
         "a twin of another index",
         |scene| {
             let other = scene.read("channel/noarch/repodata.json.zst");
@@ -617,20 +626,38 @@ fn keys_are_those_that_were_chosen_for_the_channel() {
         "tuf: chain error",
         "other is trusted for it",
     );
-    // Nor is it excused where only a part is looked at; the others vouch for records that nobody reads now.
+    // Nor is it excused where only a part is looked at.
     for part in [&["--sample", "1"], &["--subdir", "linux-64"]] {
         let found = findings(&audited(&scene, 1, &[&["channel"], &part[..]].concat()));
-        has(
-            &found,
-            "tuf: chain error",
-            "nothing in it that was looked at",
-        );
+        has(&found, "tuf: chain error", "vouches for nothing in it");
     }
     scene
         .run(&["keys", "trust", "other", "--channel", "channel", "--remove"])
         .exits(0);
     for part in [&[][..], &["--sample", "0"], &["--subdir", "linux-64"]] {
         audited(&scene, 0, &[&["channel"], part].concat());
+    }
+}
+
+#[test]
+fn a_key_vouches_also_for_what_a_part_leaves_out() {
+    for flags in [&[][..], &["--signatures", "detached"]] {
+        let (scene, _) = good();
+        scene.run(&["keygen", "second"]).exits(0);
+        let late = PackageSpec::new("late", "1.0", "0").subdir("noarch");
+        scene.put(&late, Format::Conda);
+        let signed = scene.index(&[&["--key", "second"], flags].concat());
+        signed.exits(0).counts("signed", 1);
+        let trust = ["channel", "--trust", "fixture,second"];
+        for part in [
+            &[][..],
+            &["--subdir", "noarch"],
+            &["--subdir", "linux-64"],
+            &["--sample", "0"],
+            &["--sample", "1", "--seed", "1"],
+        ] {
+            audited(&scene, 0, &[&trust[..], part].concat());
+        }
     }
 }
 

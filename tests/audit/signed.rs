@@ -134,6 +134,45 @@ fn each_key_that_is_chosen_is_one_of_the_signed_index() {
     }
 }
 
+/// Who rotates a root key trusts the old one and the new one for a while.
+#[test]
+fn a_root_key_that_was_rotated_still_vouches_beside_the_new_one() {
+    let scene = Scene::of_three();
+    for name in ["old", "new", "index", "stranger"] {
+        scene.run(&["keygen", name]).exits(0);
+    }
+    let trust = |words: &[&str]| scene.run(&[&["trust"], words].concat()).exits(0);
+    trust(&[
+        "init",
+        "channel",
+        "--root-key",
+        "old",
+        "--index-key",
+        "index",
+    ]);
+    scene.index(&["--key", "fixture"]).exits(0);
+    trust(&["root", "channel", "--add-root-key", "new"]);
+    trust(&["root", "channel", "--revoke-root-key", "old"]);
+    for (keys, status) in [
+        ("old", 0),
+        ("new", 0),
+        ("old,new", 0),
+        ("old,new,stranger", 1),
+    ] {
+        // As somebody who knows nothing but these keys.
+        let folder = format!("home-of-{keys}");
+        for key in keys.split(',') {
+            scene.write(
+                &format!("{folder}/{key}.pub"),
+                scene.read(&format!("home/.conda/keys/{key}.pub")),
+            );
+        }
+        scene.set_mode(&folder, 0o700);
+        let words = ["verify", "channel", "--trust", keys, "--keys-dir", &folder];
+        scene.run(&words).exits(status);
+    }
+}
+
 #[test]
 fn whoever_trusts_the_root_trusts_the_index_and_the_keys_in_it() {
     let scene = signed(&KEYS);
