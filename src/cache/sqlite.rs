@@ -19,7 +19,7 @@ use crate::shown::shown;
 const SCHEMA_VERSION: i64 = 4;
 
 const SCHEMA: &str = "
-    CREATE TABLE channel (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+    CREATE TABLE channel (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, used INTEGER NOT NULL);
     CREATE TABLE package (
         channel INTEGER NOT NULL, subdir TEXT NOT NULL, name TEXT NOT NULL,
         size INTEGER NOT NULL, mtime INTEGER NOT NULL, inode INTEGER NOT NULL, ctime INTEGER NOT NULL,
@@ -52,6 +52,15 @@ const LOAD_SEEN: &str = "SELECT role, version FROM seen
 
 const STORE_SEEN: &str = "INSERT INTO seen VALUES (?1, ?2, ?3)
     ON CONFLICT (channel, role) DO UPDATE SET version = excluded.version";
+
+/// Channels of which nothing was written for more days than this are forgotten, but for the versions of their metadata.
+const MOST_DAYS: i64 = 90;
+
+const FORGET_PACKAGES: &str = "DELETE FROM package
+    WHERE channel IN (SELECT id FROM channel WHERE used < unixepoch() - ?1 * 86400)";
+
+const FORGET_LEDGERS: &str = "DELETE FROM ledger
+    WHERE channel IN (SELECT id FROM channel WHERE used < unixepoch() - ?1 * 86400)";
 
 const LOAD_LEDGER: &str = "SELECT text, checksum FROM ledger
     WHERE channel = (SELECT id FROM channel WHERE name = ?1)";
@@ -237,15 +246,19 @@ fn seen(connection: &Connection, channel: &str) -> rusqlite::Result<Versions> {
     rows.collect()
 }
 
-/// What stands for a channel in the tables; it gets a number with the first that is written of it.
+/// What stands for a channel in the tables; it gets a number with the first that is written of it. Then others are
+/// forgotten that nothing was written of for long: they lie elsewhere now, or nowhere.
 fn id_of(connection: &Connection, channel: &str) -> rusqlite::Result<i64> {
-    connection.execute(
-        "INSERT OR IGNORE INTO channel (name) VALUES (?1)",
-        [channel],
-    )?;
-    connection.query_row("SELECT id FROM channel WHERE name = ?1", [channel], |row| {
-        row.get(0)
-    })
+    let again = "UPDATE channel SET used = unixepoch() WHERE name = ?1 RETURNING id";
+    let found = connection.query_row(again, [channel], |row| row.get(0));
+    if let Some(id) = found.optional()? {
+        return Ok(id);
+    }
+    for forget in [FORGET_PACKAGES, FORGET_LEDGERS] {
+        connection.execute(forget, [MOST_DAYS])?;
+    }
+    let first = "INSERT INTO channel (name, used) VALUES (?1, unixepoch()) RETURNING id";
+    connection.query_row(first, [channel], |row| row.get(0))
 }
 
 /// Why a file can't serve as the cache as it is.
@@ -672,6 +685,37 @@ mod tests {
             let loaded = cache.load("noarch").unwrap();
             assert_eq!(loaded.keys().collect::<Vec<_>>(), ["b"], "{change}");
         }
+    }
+
+    #[test]
+    fn channels_that_are_no_more_are_forgotten_when_another_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own/cache.db");
+        let versions = Versions::from([("root".to_owned(), 7)]);
+        for channel in ["/srv/old", "/srv/used"] {
+            let mut cache = SqliteCache::open(&path, channel).unwrap();
+            cache.store(&[entry("a", 1, true)], &[]).unwrap();
+            cache.ledger(Some("all is well")).unwrap();
+            cache.seen(&versions, Seen::Any).unwrap();
+        }
+        let long_ago = "UPDATE channel SET used = used - 91 * 86400 WHERE name = '/srv/old'";
+        let rows = Connection::open(&path).unwrap();
+        assert_eq!(rows.execute(long_ago, []).unwrap(), 1);
+        let known = |channel: &str| {
+            let mut cache = SqliteCache::open_read_only(&path, channel).unwrap();
+            assert_eq!(cache.seen(&Versions::new(), Seen::Any).unwrap(), versions);
+            (
+                cache.load("noarch").unwrap().len(),
+                cache.ledger(None).unwrap().is_some(),
+            )
+        };
+        let mut used = SqliteCache::open(&path, "/srv/used").unwrap();
+        used.store(&[entry("b", 1, true)], &[]).unwrap();
+        assert_eq!(known("/srv/old"), (1, true));
+        let mut new = SqliteCache::open(&path, "/srv/new").unwrap();
+        new.store(&[], &[]).unwrap();
+        assert_eq!(known("/srv/old"), (0, false));
+        assert_eq!(known("/srv/used"), (2, false));
     }
 
     #[test]
