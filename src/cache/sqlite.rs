@@ -54,13 +54,14 @@ const STORE_SEEN: &str = "INSERT INTO seen VALUES (?1, ?2, ?3)
     ON CONFLICT (channel, role) DO UPDATE SET version = excluded.version";
 
 /// Channels of which nothing was written for more days than this are forgotten, but for the versions of their metadata.
+/// Days are all that is kept of when that was: what stays as it is on a day is not written again.
 const MOST_DAYS: i64 = 90;
 
 const FORGET_PACKAGES: &str = "DELETE FROM package
-    WHERE channel IN (SELECT id FROM channel WHERE used < unixepoch() - ?1 * 86400)";
+    WHERE channel IN (SELECT id FROM channel WHERE used < unixepoch() / 86400 - ?1)";
 
 const FORGET_LEDGERS: &str = "DELETE FROM ledger
-    WHERE channel IN (SELECT id FROM channel WHERE used < unixepoch() - ?1 * 86400)";
+    WHERE channel IN (SELECT id FROM channel WHERE used < unixepoch() / 86400 - ?1)";
 
 const LOAD_LEDGER: &str = "SELECT text, checksum FROM ledger
     WHERE channel = (SELECT id FROM channel WHERE name = ?1)";
@@ -249,7 +250,7 @@ fn seen(connection: &Connection, channel: &str) -> rusqlite::Result<Versions> {
 /// What stands for a channel in the tables; it gets a number with the first that is written of it. Then others are
 /// forgotten that nothing was written of for long: they lie elsewhere now, or nowhere.
 fn id_of(connection: &Connection, channel: &str) -> rusqlite::Result<i64> {
-    let again = "UPDATE channel SET used = unixepoch() WHERE name = ?1 RETURNING id";
+    let again = "UPDATE channel SET used = unixepoch() / 86400 WHERE name = ?1 RETURNING id";
     let found = connection.query_row(again, [channel], |row| row.get(0));
     if let Some(id) = found.optional()? {
         return Ok(id);
@@ -257,7 +258,7 @@ fn id_of(connection: &Connection, channel: &str) -> rusqlite::Result<i64> {
     for forget in [FORGET_PACKAGES, FORGET_LEDGERS] {
         connection.execute(forget, [MOST_DAYS])?;
     }
-    let first = "INSERT INTO channel (name, used) VALUES (?1, unixepoch()) RETURNING id";
+    let first = "INSERT INTO channel (name, used) VALUES (?1, unixepoch() / 86400) RETURNING id";
     connection.query_row(first, [channel], |row| row.get(0))
 }
 
@@ -698,7 +699,7 @@ mod tests {
             cache.ledger(Some("all is well")).unwrap();
             cache.seen(&versions, Seen::Any).unwrap();
         }
-        let long_ago = "UPDATE channel SET used = used - 91 * 86400 WHERE name = '/srv/old'";
+        let long_ago = "UPDATE channel SET used = used - 91 WHERE name = '/srv/old'";
         let rows = Connection::open(&path).unwrap();
         assert_eq!(rows.execute(long_ago, []).unwrap(), 1);
         let known = |channel: &str| {

@@ -2,7 +2,7 @@
 //! older is taken, and for which pinned keys. A load works on a copy, which takes the folder's place file by file, each
 //! in one step: a crash in between leaves whole files, and never forgets what refuses a rollback.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,10 @@ impl Memory {
         let mut private = DirBuilder::new();
         let made = private.recursive(true).mode(0o700).create(folder);
         made.map_err(fail)?;
-        let lock = File::create(folder.join("lock")).map_err(fail)?;
+        // Opened for reading, too: what is a FIFO by now is not waited for.
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let lock = options.open(folder.join("lock")).map_err(fail)?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|cause| fail(cause.into()))?;
         remove_copies(folder).map_err(fail)?;
         let copy = tempfile::Builder::new()
@@ -222,6 +225,17 @@ fn remove(path: &Path) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_lock_that_is_a_fifo_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        let place = folder.path().join("lock");
+        rustix::fs::mknodat(rustix::fs::CWD, place, fifo, 0o600.into(), 0).unwrap();
+        for _ in 0..2 {
+            drop(Memory::open(folder.path()).unwrap());
+        }
+    }
 
     #[test]
     fn half_a_file_takes_the_place_of_none() {
