@@ -63,23 +63,24 @@ impl IndexKey<'_> {
         Ok(signer)
     }
 
-    /// All that can be told of it without a passphrase.
-    pub fn check(&self, named: &Fingerprints) -> Result<(), Error> {
+    /// All that can be told of it without a passphrase. Its public half, where that is known.
+    pub fn check(&self, named: &Fingerprints) -> Result<Option<PublicKey>, Error> {
         let key = match self.choose(named)? {
             Choice::File(name) => self.folder.check_private(&name)?,
             Choice::Elsewhere(elsewhere) => match elsewhere.public(self.keyring) {
                 Some(key) => key.clone(),
                 // It is told when it signs.
-                None => return Ok(()),
+                None => return Ok(None),
             },
             Choice::Environment(name) => {
                 match environment_key(PRIVATE_KEY, &name, &set_passphrase) {
-                    Err(Error::Key(KeyError::NoPassphrase { .. })) => return Ok(()),
+                    Err(Error::Key(KeyError::NoPassphrase { .. })) => return Ok(None),
                     key => key?.public().clone(),
                 }
             }
         };
-        self.demand_fitness(&key, named)
+        self.demand_fitness(&key, named)?;
+        Ok(Some(key))
     }
 
     fn demand_fitness(&self, key: &PublicKey, named: &Fingerprints) -> Result<(), Error> {

@@ -212,23 +212,34 @@ impl Keys {
     }
 
     /// All that can be told of the signing key without a passphrase, and without making one.
-    fn check_signer(&self, roles: &Fingerprints) -> Result<(), Error> {
-        if let Some((_, name)) = &self.elsewhere {
-            return match self.keyring.get(name) {
-                Some(Ok(public)) => self.demand_fitness(public, roles),
-                Some(Err(broken)) => Err(Error::Environment(broken.to_string())),
-                None => Ok(()),
-            };
-        }
-        let public = match self.choose(roles)? {
-            Choice::File(name) => self.folder.check_private(&name)?,
-            Choice::Missing(_) => return Ok(()),
-            Choice::Environment(name) => match self.environments_key(&name, &set_passphrase) {
-                Err(Error::Key(KeyError::NoPassphrase { .. })) => return Ok(()),
-                key => key?.public().clone(),
+    /// Its public half, where that is known.
+    fn check_signer(&self, roles: &Fingerprints) -> Result<Option<PublicKey>, Error> {
+        let public = match &self.elsewhere {
+            Some((_, name)) => match self.keyring.get(name) {
+                Some(Ok(public)) => Some(public.clone()),
+                Some(Err(broken)) => return Err(Error::Environment(broken.to_string())),
+                None => None,
             },
+            None => self.check_key(roles)?,
         };
-        self.demand_fitness(&public, roles)
+        if let Some(public) = &public {
+            self.demand_fitness(public, roles)?;
+        }
+        Ok(public)
+    }
+
+    fn check_key(&self, roles: &Fingerprints) -> Result<Option<PublicKey>, Error> {
+        match self.choose(roles)? {
+            Choice::File(name) => Ok(Some(self.folder.check_private(&name)?)),
+            Choice::Missing(_) => Ok(None),
+            Choice::Environment(name) => match self.environments_key(&name, &set_passphrase) {
+                Ok(key) => Ok(Some(key.public().clone())),
+                Err(Error::Key(KeyError::NoPassphrase { .. })) => {
+                    Ok(self.keyring.get(&name).and_then(Result::ok).cloned())
+                }
+                Err(error) => Err(error),
+            },
+        }
     }
 }
 

@@ -16,30 +16,36 @@ use crate::cache::Remembered;
 use crate::channel::{PackageFile, SubdirName};
 use crate::error::Error;
 use crate::json::{self, Json, Object};
-use crate::keys::{Fingerprint, KeyName, Keyring, PublicKey};
+use crate::keys::{DEFAULT_KEY_BITS, Fingerprint, KeyName, Keyring, PublicKey};
 use crate::package::Format;
 use crate::record::{ATTESTATIONS, Additions, SignatureNote, hex, is_sha256};
 use crate::repodata::{Document, Listed, REPODATA};
+use crate::signature::Signature;
+
+/// The name of a key that a dry run does not know: it is made by the first signature, or its file needs a passphrase.
+const PLANNED: &str = "dry-run";
 
 /// Where the names and sizes of signing keys are looked up.
 pub struct SigningKeys<'a> {
     /// The keys folder.
     pub keyring: &'a Keyring,
-    /// The key that signed in this run, which may be newer than the keyring.
-    pub made_with: Option<&'a PublicKey>,
+    /// The key that signed in this run, or would have; it may be newer than the keyring.
+    pub signing: Option<&'a PublicKey>,
 }
 
 impl SigningKeys<'_> {
     /// All that can be used.
     pub fn iter(&self) -> impl Iterator<Item = &PublicKey> {
-        self.made_with.into_iter().chain(self.keyring.keys())
+        self.signing.into_iter().chain(self.keyring.keys())
     }
 
     fn find(&self, fingerprint: &Fingerprint) -> Option<(KeyName, u32)> {
-        let made_with = self
-            .made_with
-            .filter(|key| key.fingerprint() == *fingerprint);
-        let key = made_with.or_else(|| self.keyring.by_fingerprint(fingerprint))?;
+        if self.signing.is_none() && is_unknown(fingerprint) {
+            return Some((KeyName::parse(PLANNED).ok()?, DEFAULT_KEY_BITS));
+        }
+        let signing = self.signing;
+        let signing = signing.filter(|key| key.fingerprint() == *fingerprint);
+        let key = signing.or_else(|| self.keyring.by_fingerprint(fingerprint))?;
         Some((key.name().clone(), key.bits()))
     }
 }
@@ -93,7 +99,7 @@ fn document<'a>(
     };
     // What is remembered of a package is let go as soon as its line is made.
     let lines = packages.into_par_iter();
-    let lines = lines.map(|one| line(config, shelf, &one));
+    let lines = lines.map(|one| line(config, shelf, &one, keys.signing));
     let lines: Vec<Option<Line>> = lines.collect::<Result<_, Error>>()?;
     let mut signed_by = BTreeSet::new();
     for line in lines.into_iter().flatten() {
@@ -121,23 +127,33 @@ struct Line {
 }
 
 /// What a package adds; `None` when it was refused.
-fn line(config: &Config, shelf: &Shelf<'_>, one: &Examined) -> Result<Option<Line>, Error> {
-    let Some(listed) = listed(config, shelf, one)? else {
+fn line(
+    config: &Config,
+    shelf: &Shelf<'_>,
+    one: &Examined,
+    signing: Option<&PublicKey>,
+) -> Result<Option<Line>, Error> {
+    let Some(listed) = listed(config, shelf, one, signing)? else {
         return Ok(None);
     };
-    let checked = one
-        .known
-        .as_ref()
-        .and_then(|known| known.signature.as_ref());
     let foreign = shelf
         .told()
         .and_then(|told| told.signatures.get_key_value(&one.file.name))
         .filter(|_| unchanged(shelf, one).is_some());
     Ok(Some(Line {
         listed,
-        signed_by: checked.map(|checked| checked.fingerprint),
+        signed_by: signed_by(one, signing),
         foreign: foreign.map(|(name, value)| (name.clone(), value.clone())),
     }))
+}
+
+/// The key of the signature that a package has, or gets once a dry run is one no more.
+fn signed_by(one: &Examined, signing: Option<&PublicKey>) -> Option<Fingerprint> {
+    if let Ok(Standing::WouldBeSigned) = &one.standing {
+        return Some(planned_by(signing));
+    }
+    let checked = one.known.as_ref()?.signature.as_ref()?;
+    Some(checked.fingerprint)
 }
 
 /// A package's published record, as long as it is of the same bytes.
@@ -147,18 +163,31 @@ fn unchanged<'s>(shelf: &'s Shelf<'_>, one: &Examined) -> Option<Was<'s>> {
     was.filter(|was| was.sha256 == Some(sha256))
 }
 
-/// A package's line in the index; `None` when it was refused.
+/// A package's line in the index; `None` when it was refused. In a dry run, one that would be signed with `signing` has
+/// a signature of its size, and of no value.
 ///
 /// # Errors
 /// When its record is broken.
-pub fn listed(config: &Config, shelf: &Shelf<'_>, one: &Examined) -> Result<Option<Listed>, Error> {
+pub fn listed(
+    config: &Config,
+    shelf: &Shelf<'_>,
+    one: &Examined,
+    signing: Option<&PublicKey>,
+) -> Result<Option<Listed>, Error> {
     let (Ok(standing), Some(known)) = (&one.standing, &one.known) else {
         return Ok(None);
     };
     let embed = |value: &str| (!config.detached).then(|| value.to_owned());
     let signature = match (standing, &known.signature) {
         // A dry run makes no signature, and the index would change by it all the same.
-        (Standing::WouldBeSigned, _) => planned_note(),
+        (Standing::WouldBeSigned, _) => {
+            let planned = planned(signing)?;
+            Some(SignatureNote {
+                fingerprint: Some(planned_by(signing)),
+                value: embed(&planned.to_base64()),
+                key: planned.key,
+            })
+        }
         (Standing::Unverified { key, value }, _) => Some(SignatureNote {
             key: key.clone(),
             fingerprint: None,
@@ -189,13 +218,27 @@ pub fn listed(config: &Config, shelf: &Shelf<'_>, one: &Examined) -> Result<Opti
     }))
 }
 
-/// Stands in for a signature that a dry run does not make.
-fn planned_note() -> Option<SignatureNote> {
-    Some(SignatureNote {
-        key: KeyName::parse("dry-run").ok()?,
-        fingerprint: Some(Fingerprint::parse(&"0".repeat(64)).ok()?),
-        value: None,
-    })
+/// Stands in for a signature that a dry run does not make: by the key that would sign, as far as it is known, and of the
+/// size of its signatures.
+fn planned(signing: Option<&PublicKey>) -> Result<Signature, Error> {
+    let bits = signing.map_or(DEFAULT_KEY_BITS, PublicKey::bits);
+    let key = match signing {
+        Some(signing) => signing.name().clone(),
+        None => KeyName::parse(PLANNED)?,
+    };
+    let bytes = usize::try_from(bits.div_ceil(u8::BITS)).unwrap_or_default();
+    let value = vec![0; bytes];
+    Ok(Signature { key, value })
+}
+
+/// The key of such a signature: no key's fingerprint where it is not known yet.
+fn planned_by(signing: Option<&PublicKey>) -> Fingerprint {
+    signing.map_or(Fingerprint::from_bytes([0; 32]), PublicKey::fingerprint)
+}
+
+/// Whether a key stands in for one that a dry run does not know.
+pub fn is_unknown(key: &Fingerprint) -> bool {
+    *key == planned_by(None)
 }
 
 /// Keys that other tools put into the published record, and the digest of the list of attestations: that of the list

@@ -15,6 +15,7 @@ use super::shelf::Shelf;
 use crate::cache::Remembered;
 use crate::channel::SubdirName;
 use crate::error::Error;
+use crate::keys::PublicKey;
 use crate::package;
 use crate::repodata::shards::{self, FEW, Room, Weight};
 
@@ -27,6 +28,7 @@ use crate::repodata::shards::{self, FEW, Room, Weight};
 pub fn refuse_what_finds_no_room(
     config: &Config,
     shelves: &[Shelf<'_>],
+    signing: Option<&PublicKey>,
     examined: &mut [Examined],
     pool: &ThreadPool,
 ) -> Result<(), Error> {
@@ -44,7 +46,7 @@ pub fn refuse_what_finds_no_room(
             (is_new, name)
         });
         let weight = |at: &usize| match examined.get(*at) {
-            Some(one) => weight(config, shelf, one),
+            Some(one) => weight(config, shelf, one, signing),
             None => Ok(None),
         };
         let weights: Vec<Option<Weight>> = pool.install(|| {
@@ -63,8 +65,13 @@ pub fn refuse_what_finds_no_room(
     Ok(())
 }
 
-fn weight(config: &Config, shelf: &Shelf<'_>, one: &Examined) -> Result<Option<Weight>, Error> {
-    let listed = documents::listed(config, shelf, one)?;
+fn weight(
+    config: &Config,
+    shelf: &Shelf<'_>,
+    one: &Examined,
+    signing: Option<&PublicKey>,
+) -> Result<Option<Weight>, Error> {
+    let listed = documents::listed(config, shelf, one, signing)?;
     let weight = |listed| shards::weight(&one.file.subdir, &listed, &config.formats);
     listed.map(weight).transpose()
 }

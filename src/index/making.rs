@@ -168,12 +168,13 @@ fn follow(
     Ok(next.versions)
 }
 
-/// The keys whose signatures documents list.
+/// The keys whose signatures documents list, but one that a dry run does not know.
 fn signers<'d>(
     documents: impl Iterator<Item = &'d Document<'d>>,
 ) -> BTreeMap<Fingerprint, KeyName> {
     let keys = documents.flat_map(|document| &document.signing_keys);
-    keys.map(|(fingerprint, (name, _))| (*fingerprint, name.clone()))
+    keys.filter(|(fingerprint, _)| !documents::is_unknown(fingerprint))
+        .map(|(fingerprint, (name, _))| (*fingerprint, name.clone()))
         .collect()
 }
 

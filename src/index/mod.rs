@@ -255,7 +255,13 @@ impl Anew<'_> {
         let mut examined = self.examine(&shelves, (&key, role_keys), collector)?;
 
         self.progress.phase("making the index");
-        fitting::refuse_what_finds_no_room(config, &shelves, &mut examined, pool)?;
+        fitting::refuse_what_finds_no_room(
+            config,
+            &shelves,
+            key.public_key(),
+            &mut examined,
+            pool,
+        )?;
         let twins = attest::twins(places, self.ledger, &mut examined, pool);
         let warnings = walked.warnings.iter().cloned().chain(of_patches).collect();
         let mut report = tally::report(config, warnings, &shelves, &examined, places);
@@ -312,7 +318,6 @@ impl Anew<'_> {
         let news = News::of(config, &found.shelves, &found.examined);
         found.shelves.iter_mut().for_each(Shelf::settle);
         let shelves = found.shelves.as_slice();
-        let made_with = key.opened().map(|signer| signer.public_key());
         let making = Making {
             config,
             places,
@@ -321,7 +326,7 @@ impl Anew<'_> {
             twins: found.twins,
             keys: SigningKeys {
                 keyring: self.keyring,
-                made_with,
+                signing: key.public_key(),
             },
             signed: self.standing.target.as_ref(),
             ledger: self.ledger,

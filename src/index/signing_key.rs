@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use crate::error::Error;
-use crate::keys::Fingerprint;
+use crate::keys::{Fingerprint, PublicKey};
 use crate::signature::Signer;
 
 /// Keys, by their fingerprints.
 pub type Keys = BTreeSet<Fingerprint>;
 
 type Open<'a> = Box<dyn Fn(&Keys) -> Result<Box<dyn Signer>, Error> + Send + Sync + 'a>;
-type Check<'a> = Box<dyn Fn(&Keys) -> Result<(), Error> + Send + Sync + 'a>;
+type Check<'a> = Box<dyn Fn(&Keys) -> Result<Option<PublicKey>, Error> + Send + Sync + 'a>;
 type Before<'a> = Box<dyn Fn() -> Result<(), Error> + Send + Sync + 'a>;
 
 /// What a run needs of keys where the index is signed.
@@ -22,7 +22,7 @@ pub struct RoleKeys<'a> {
     pub anchors: Vec<Fingerprint>,
     /// Opens the key that signs the index: one of those that the root names.
     pub open: Open<'a>,
-    /// All of it that needs no passphrase.
+    /// All of it that needs no passphrase; its public half, where that is known.
     pub check: Check<'a>,
 }
 
@@ -35,12 +35,12 @@ pub struct SigningKey<'a> {
     /// What has to hold before it is opened.
     before: Before<'a>,
     opened: OnceLock<Result<Box<dyn Signer>, String>>,
-    checked: OnceLock<Result<(), String>>,
+    checked: OnceLock<Result<Option<PublicKey>, String>>,
 }
 
 impl<'a> SigningKey<'a> {
-    /// A key that signs packages. `open` loads it and may ask for a passphrase; `check` does all of it that needs none.
-    /// Both are told which keys sign indexes: it must be none of them.
+    /// A key that signs packages. `open` loads it and may ask for a passphrase; `check` does all of it that needs none,
+    /// and gives the public half of a key that is known before it is opened. Both are told which keys sign indexes: it must be none of them.
     pub fn new(open: Open<'a>, check: Check<'a>) -> SigningKey<'a> {
         SigningKey {
             open,
@@ -96,11 +96,21 @@ impl<'a> SigningKey<'a> {
         let checked = self
             .checked
             .get_or_init(|| check().map_err(|error| error.to_string()));
-        checked.clone().map_err(Error::Signer)
+        match checked {
+            Ok(_) => Ok(()),
+            Err(why) => Err(Error::Signer(why.clone())),
+        }
     }
 
     /// The signer, if one was opened.
     pub fn opened(&self) -> Option<&dyn Signer> {
         self.opened.get()?.as_ref().ok().map(AsRef::as_ref)
+    }
+
+    /// The public half of the key that was opened or, where it was only checked, would have been.
+    pub fn public_key(&self) -> Option<&PublicKey> {
+        let checked = || self.checked.get()?.as_ref().ok()?.as_ref();
+        let opened = self.opened().map(|signer| signer.public_key());
+        opened.or_else(checked)
     }
 }

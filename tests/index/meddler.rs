@@ -179,7 +179,7 @@ fn try_meddled(scene: &Scene, package: &str, moment: Moment) -> Result<Report, E
         places: Places::new(&meddler, None),
         cache: &mut cache,
         keyring: &folder.public_keys().unwrap(),
-        key: SigningKey::new(Box::new(open), Box::new(|_| Ok(()))),
+        key: SigningKey::new(Box::new(open), Box::new(|_| Ok(None))),
         roles: RoleKeys {
             anchors: Vec::new(),
             open: Box::new(|_| panic!("no index is signed")),

@@ -137,6 +137,28 @@ fn a_dry_run_touches_nothing_and_tells_what_the_real_one_does() {
 }
 
 #[test]
+fn a_dry_run_names_the_files_that_another_key_changes() {
+    let scene = Scene::of_three();
+    scene.index(&[]).exits(0);
+    scene.give_key("other");
+    for signing in SIGNING {
+        let flags = [&["--resign"], signing].concat();
+        dry_then_real(&scene, &flags, 0).counts("signed", 3);
+        let again = dry_then_real(&scene, &flags, 0).counts("signed", 3);
+        let files = again.report()["files"].as_array().unwrap().len();
+        assert_eq!(files == 0, signing.contains(&"detached"), "{signing:?}");
+    }
+}
+
+/// Ways to sign, with keys that are there and one that the first signature makes.
+const SIGNING: [&[&str]; 4] = [
+    &["--key", "fixture"],
+    &["--key", "other"],
+    &["--key", "fixture", "--signatures", "detached"],
+    &["--create-key", "made", "--signatures", "detached"],
+];
+
+#[test]
 fn a_dry_run_in_plain_words_says_would() {
     let scene = Scene::of_three();
     let run = scene.run(&["channel", "--dry-run"]).exits(0);

@@ -365,11 +365,14 @@ fn what_is_read_after_the_verification_is_held_against_its_hash_again() {
         places: Places::new(&swapping, None),
         cache: &mut NoCache,
         keyring: &keys(&scene).public_keys().unwrap(),
-        key: SigningKey::new(Box::new(|_| panic!("all is signed")), Box::new(|_| Ok(()))),
+        key: SigningKey::new(
+            Box::new(|_| panic!("all is signed")),
+            Box::new(|_| Ok(None)),
+        ),
         roles: RoleKeys {
             anchors: vec![public(&scene, "root").fingerprint()],
             open: Box::new(|_| Ok(signer(&scene, "index"))),
-            check: Box::new(|_| Ok(())),
+            check: Box::new(|_| Ok(None)),
         },
         log: None,
         pool: &pool.unwrap(),

@@ -99,7 +99,7 @@ pub fn by_library(run: &RunOp, now: i64, channel: &Path, cache: &Path, keys: &Pa
         places: Places::new(&failing, None),
         cache,
         keyring: &folder.public_keys().unwrap(),
-        key: SigningKey::new(Box::new(open), Box::new(|_| Ok(()))),
+        key: SigningKey::new(Box::new(open), Box::new(|_| Ok(None))),
         roles: RoleKeys {
             anchors: Vec::new(),
             open: Box::new(|_| panic!("no index is signed")),

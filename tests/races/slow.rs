@@ -62,7 +62,7 @@ pub fn index(field: &Field) -> Result<(), String> {
         places: Places::new(&storage, None),
         cache: &mut cache,
         keyring: &folder.public_keys().unwrap(),
-        key: SigningKey::new(Box::new(open), Box::new(|_| Ok(()))),
+        key: SigningKey::new(Box::new(open), Box::new(|_| Ok(None))),
         roles: RoleKeys {
             anchors: Vec::new(),
             open: Box::new(|_| panic!("no index is signed")),

@@ -227,7 +227,7 @@ fn with_tools<T>(scene: &Scene, cache: &mut dyn Cache, work: impl FnOnce(Tools<'
         places: Places::new(&storage, None),
         cache,
         keyring: &folder.public_keys().unwrap(),
-        key: SigningKey::new(Box::new(open), Box::new(|_| Ok(()))),
+        key: SigningKey::new(Box::new(open), Box::new(|_| Ok(None))),
         roles: RoleKeys {
             anchors: Vec::new(),
             open: Box::new(|_| panic!("no index is signed")),
