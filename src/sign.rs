@@ -1,7 +1,7 @@
 //! `FILE.sig` for any file. Owns the order: read the file once, look at the signature that is there,
 //! sign, log, write. Knows nothing of channels.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -95,7 +95,8 @@ pub fn sign(files: &[PathBuf], mut tools: Tools<'_>) -> Result<Vec<Outcome>, Err
     };
     let firsts = firsts(files);
     let one = |position| {
-        let file = files.get(position).filter(|_| firsts.contains(&position));
+        let is_named_first = firsts.get(position) == Some(&position);
+        let file: Option<&PathBuf> = files.get(position).filter(|_| is_named_first);
         let (outcome, made) = match file {
             Some(file) => sign_one(file, &folders, &tools)?,
             None => (Outcome::Kept, None),
@@ -110,31 +111,42 @@ pub fn sign(files: &[PathBuf], mut tools: Tools<'_>) -> Result<Vec<Outcome>, Err
     // What was signed is written meanwhile, and stays when a later file stops the run.
     let done = index::each(tools.pool, files.len(), one, |batch| writer.take(batch));
     progress.finish();
-    done.map(|()| writer.outcomes)
+    done.map(|()| of_each(&firsts, &writer.outcomes))
 }
 
-/// The positions of files that were not named before, under whatever name.
-fn firsts(files: &[PathBuf]) -> HashSet<usize> {
-    let (mut seen, mut last) = (HashSet::new(), None);
+/// For each file, the position at which it was named first. A file is its name in a folder, since that is what its
+/// signature lies beside: links to one file are several.
+fn firsts(files: &[PathBuf]) -> Vec<usize> {
+    let (mut seen, mut last) = (HashMap::new(), None);
     let files = files.iter().enumerate();
     files
-        .filter(|(_, file)| seen.insert(real(file, &mut last)))
-        .map(|(position, _)| position)
+        .map(|(position, file)| *seen.entry(real(file, &mut last)).or_insert(position))
         .collect()
 }
 
-/// A file's one name. `last` is the folder that was looked up last, and its one name.
+/// A file's name, in the one name of its folder. `last` is the folder that was looked up last, and its one name.
 fn real<'f>(file: &'f Path, last: &mut Option<(&'f Path, PathBuf)>) -> PathBuf {
     let folder = sidecar::folder_of(file);
-    match (file.file_name(), &last) {
-        (Some(name), Some((known, real))) if *known == folder && !file.is_symlink() => {
-            real.join(name)
-        }
-        _ => {
-            *last = folder.canonicalize().ok().map(|real| (folder, real));
-            file.canonicalize().unwrap_or_else(|_| file.to_owned())
-        }
+    if last.as_ref().is_none_or(|(known, _)| *known != folder) {
+        // One that is not there has no other name.
+        let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        *last = Some((folder, real));
     }
+    match (file.file_name(), last) {
+        (Some(name), Some((_, real))) => real.join(name),
+        _ => file.to_owned(),
+    }
+}
+
+/// What became of each file; of one that was named before, the same, and its signature is there by now.
+fn of_each(firsts: &[usize], outcomes: &[Outcome]) -> Vec<Outcome> {
+    let positions = firsts.iter().enumerate();
+    positions
+        .filter_map(|(position, first)| match outcomes.get(*first)? {
+            Outcome::Signed if position != *first => Some(Outcome::Kept),
+            outcome => Some(outcome.clone()),
+        })
+        .collect()
 }
 
 fn sign_one(

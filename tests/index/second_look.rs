@@ -54,6 +54,30 @@ fn a_file_that_is_named_twice_is_signed_once() {
 }
 
 #[test]
+fn a_link_and_what_it_leads_to_are_two_files_to_sign() {
+    let scene = Scene::new();
+    scene.write("data", "x");
+    symlink("data", scene.path("alias")).unwrap();
+    symlink(".", scene.path("same")).unwrap();
+    let run = scene.run(&["sign", "alias", "data", "same/data"]).exits(0);
+    let words: Vec<&str> = run.stdout.split_whitespace().collect();
+    let said = ["alias", "SIGNED", "data", "SIGNED", "same/data", "KEPT"];
+    assert_eq!(words, said);
+    scene.run(&["verify", "alias", "data"]).exits(0);
+}
+
+#[test]
+fn a_file_that_can_not_be_signed_is_not_kept_the_second_time_either() {
+    let scene = Scene::new();
+    scene.write("data", "x");
+    scene.write("data.sig", "nobody AAAA\n");
+    for file in ["data", "missing", "."] {
+        let run = scene.run(&["sign", file, file]).exits(1);
+        assert!(!run.stdout.contains("KEPT"), "{file}: {}", run.stdout);
+    }
+}
+
+#[test]
 fn a_dangling_link_is_no_place_for_a_signature() {
     let scene = Scene::new();
     scene.write("data", "x");
