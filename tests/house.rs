@@ -303,7 +303,6 @@ fn only_storage_touches_channel_files() {
 fn libraries_stay_in_their_rooms() {
     for (rooms, library) in [
         (&["cli"][..], "clap"),
-        (&["cli"], "rpassword"),
         (&["cli"], "signal_hook"),
         (&["cache"], "rusqlite"),
         (&["storage"], "walkdir"),

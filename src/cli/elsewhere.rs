@@ -1,13 +1,12 @@
 //! Keys that are elsewhere: `exec:COMMAND` and `pkcs11:URI`. Owns their addresses, what the environment says about
 //! them, and when they are opened; must not know which checks a key has to pass.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-
 use super::options::{SigningOptions, variable};
+use super::signals::also_stop;
 use crate::error::Error;
 use crate::keys::{KeyName, Keyring, KeysDir, PublicKey};
 use crate::shown::shown;
@@ -142,7 +141,7 @@ impl Elsewhere {
     }
 
     fn start(&self, command: &str) -> Result<Box<dyn Signer>, Error> {
-        let stop = signalled()?;
+        let stop = also_stop()?;
         let plan = ExecPlan {
             command: command.to_owned(),
             name: self.name.clone(),
@@ -156,16 +155,6 @@ impl Elsewhere {
             Err(error) => Err(Error::Signer(error.to_string())),
         }
     }
-}
-
-/// A flag that signals set, beside those of the run itself.
-fn signalled() -> Result<Arc<AtomicBool>, Error> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|cause| Error::Environment(format!("can't listen for signals: {cause}")))?;
-    }
-    Ok(stop)
 }
 
 /// Before a terminal, a command may ask there, and Ctrl-C ends all of it; elsewhere, nobody else would end what it started.

@@ -15,9 +15,11 @@ mod options;
 mod out;
 mod own_files;
 mod place;
+mod prompt;
 mod publish;
 mod scan;
 mod sign;
+mod signals;
 mod signing;
 #[cfg(feature = "tuf")]
 mod trust;
@@ -187,6 +189,7 @@ pub fn run() -> ExitCode {
             ExitCode::from(match error {
                 Error::Usage(_) => status::USAGE,
                 Error::Interrupted => status::INTERRUPTED,
+                _ if signals::ended_a_question() => status::INTERRUPTED,
                 _ => status::FAILED,
             })
         }

@@ -1,19 +1,15 @@
-//! What several verbs share: flags of keys and signing, threads, how much is said, and stopping on a
-//! signal.
+//! What several verbs share: flags of keys and signing, threads, and how much is said.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::own_files::{Closed, Own, resolved};
-use super::{place, status};
+use super::place;
 use crate::error::Error;
 use crate::keys::KeysDir;
 use crate::progress::{Display, Progress};
@@ -256,25 +252,5 @@ pub fn allow_many_files() {
 /// process by SIGXFSZ: then what was begun is taken back, and the file is named. Programs that are started keep the default.
 pub fn survive_size_limits() {
     // Where that is forbidden, a limit ends the run as a kill does.
-    let _ = signal_hook::flag::register(Signal::XFSZ.as_raw(), Arc::default());
-}
-
-/// A flag that SIGINT and SIGTERM set; a second one ends the process at once.
-pub fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        let ends = i32::from(status::INTERRUPTED);
-        signal_hook::flag::register_conditional_shutdown(signal, ends, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|cause| Error::Environment(format!("can't listen for signals: {cause}")))?;
-    }
-    Ok(stop)
-}
-
-/// Where a run failed after a signal, the signal is why: a prompt for a passphrase ends with some error.
-pub fn or_interrupted<T>(result: Result<T, Error>, stop: &AtomicBool) -> Result<T, Error> {
-    match result {
-        Err(_) if stop.load(Ordering::Relaxed) => Err(Error::Interrupted),
-        result => result,
-    }
+    let _ = signal_hook::flag::register(Signal::XFSZ.as_raw(), std::sync::Arc::default());
 }

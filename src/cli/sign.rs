@@ -3,11 +3,9 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::options::{
-    KeysFolder, MinBits, SigningOptions, Threads, Verbosity, or_interrupted, signing_log,
-    stop_on_signals,
-};
+use super::options::{KeysFolder, MinBits, SigningOptions, Threads, Verbosity, signing_log};
 use super::own_files::Closed;
+use super::signals::{or_interrupted, stop_on_signals};
 use super::signing::Keys;
 use super::{out, place, status};
 use crate::error::Error;

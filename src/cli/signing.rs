@@ -1,11 +1,14 @@
 //! The keys of a run: which one signs, the environment's key, and passphrases.
 
+use std::io::{self, ErrorKind};
+
 use zeroize::Zeroizing;
 
 use super::elsewhere::Elsewhere;
 use super::index_key::{IndexKey, is_among};
 use super::options::{KeysFolder, MinBits, SigningOptions, variable};
 use super::out;
+use super::prompt::ask;
 use crate::error::Error;
 use crate::index::{Keys as Fingerprints, RoleKeys, SigningKey};
 use crate::keys::{
@@ -290,22 +293,23 @@ pub fn environment_key(
 
 /// The passphrase of an encrypted key: from the environment, or asked for.
 pub fn passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
-    if std::env::var_os(PASSPHRASE).is_some() {
+    if is_passphrase_set() {
         return set_passphrase(name);
     }
-    ask(&format!("Passphrase for the key {name}: ")).map_err(|_| KeyError::NoPassphrase {
-        name: name.clone(),
-        why: format!("${PASSPHRASE} is not set, and there is no terminal to ask on"),
-    })
+    let asked = ask(&format!("Passphrase for the key {name}: "));
+    asked.map_err(|why| unasked(name, &why))
+}
+
+/// Whether the environment has one; an empty one is none.
+fn is_passphrase_set() -> bool {
+    std::env::var_os(PASSPHRASE).is_some_and(|passphrase| !passphrase.is_empty())
 }
 
 /// The passphrase that the environment has.
 pub fn set_passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
-    let no = |why: &str| KeyError::NoPassphrase {
-        name: name.clone(),
-        why: format!("${PASSPHRASE} {why}"),
-    };
+    let no = |why: &str| no_passphrase(name, format!("${PASSPHRASE} {why}"));
     match std::env::var(PASSPHRASE) {
+        Ok(passphrase) if passphrase.is_empty() => Err(no("is empty")),
         Ok(passphrase) => Ok(Zeroizing::new(passphrase)),
         Err(std::env::VarError::NotUnicode(_)) => Err(no("is not UTF-8")),
         Err(std::env::VarError::NotPresent) => Err(no("is not set")),
@@ -314,27 +318,36 @@ pub fn set_passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
 
 /// A passphrase for a new key, which is asked for twice.
 pub fn new_passphrase(name: &KeyName) -> Result<Zeroizing<String>, Error> {
-    if std::env::var_os(PASSPHRASE).is_some() {
+    if is_passphrase_set() {
         return Ok(passphrase(name)?);
     }
-    let no = |why: &str| KeyError::NoPassphrase {
-        name: name.clone(),
-        why: why.to_owned(),
-    };
-    let unasked = |_| {
-        no(&format!(
-            "${PASSPHRASE} is not set, and there is no terminal to ask on"
-        ))
-    };
-    let first = ask(&format!("New passphrase for the key {name}: ")).map_err(unasked)?;
-    let again = ask("The same again: ").map_err(unasked)?;
+    let first = ask(&format!("New passphrase for the key {name}: "));
+    let first = first.map_err(|why| unasked(name, &why))?;
+    let again = ask("The same again: ").map_err(|why| unasked(name, &why))?;
     if *first == *again {
         Ok(first)
     } else {
-        Err(no("the two passphrases differ").into())
+        Err(no_passphrase(name, "the two passphrases differ".to_owned()).into())
     }
 }
 
-fn ask(prompt: &str) -> std::io::Result<Zeroizing<String>> {
-    rpassword::prompt_password(prompt).map(Zeroizing::new)
+fn no_passphrase(name: &KeyName, why: String) -> KeyError {
+    KeyError::NoPassphrase {
+        name: name.clone(),
+        why,
+    }
+}
+
+fn unasked(name: &KeyName, why: &io::Error) -> KeyError {
+    let why = match why.kind() {
+        ErrorKind::NotFound => {
+            format!("${PASSPHRASE} is not set or empty, and there is no terminal to ask on")
+        }
+        ErrorKind::UnexpectedEof => "none was typed".to_owned(),
+        ErrorKind::Interrupted => "the question was interrupted".to_owned(),
+        ErrorKind::InvalidInput => "what was typed is longer than 4,096 bytes".to_owned(),
+        ErrorKind::InvalidData => "what was typed is not UTF-8".to_owned(),
+        _ => format!("the terminal can't be asked: {why}"),
+    };
+    no_passphrase(name, why)
 }

@@ -16,6 +16,7 @@ mod scene;
 
 mod folder;
 mod keygen;
+mod prompt;
 mod public;
 mod sign;
 mod uses;

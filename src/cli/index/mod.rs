@@ -7,8 +7,9 @@ pub mod open;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::options::{SigningOptions, or_interrupted, signing_log, stop_on_signals};
+use super::options::{SigningOptions, signing_log};
 use super::place::Place;
+use super::signals::{or_interrupted, stop_on_signals};
 use super::signing::Keys;
 use super::{out, status};
 use crate::error::Error;

@@ -7,7 +7,8 @@ mod table;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::options::{KeysFolder, MinBits, Threads, Verbosity, stop_on_signals};
+use super::options::{KeysFolder, MinBits, Threads, Verbosity};
+use super::signals::stop_on_signals;
 use super::signing::open_keyring;
 use super::{out, status};
 use crate::audit::{self, Audit, Keep, PrefixAudit, PrefixRequest, Request, Sample};
