@@ -48,7 +48,7 @@ pub enum Error {
     },
     /// No private key that may sign the channel's index.
     #[error(
-        "{folder}: none of the private keys here signs the channel's index ({fingerprints}), and without one nothing can be published; put it there, or give it in $SIGINDEX_INDEX_PRIVATE_KEY and $SIGINDEX_INDEX_KEY_NAME, or name a command or token that has it in $SIGINDEX_INDEX_KEY"
+        "{folder}: none of the private keys here signs the channel's index ({fingerprints}), and without one nothing can be published; put it there with its public half (NAME.pub), or give it in $SIGINDEX_INDEX_PRIVATE_KEY and $SIGINDEX_INDEX_KEY_NAME, or name a command or token that has it in $SIGINDEX_INDEX_KEY"
     )]
     NoIndexKey {
         /// The keys folder.

@@ -27,16 +27,23 @@ enum Address {
 }
 
 impl Address {
-    /// Reads what may be the name of a key in the folder too: no name has a colon.
+    /// Reads what may be the name of a key in the folder too: no name has a colon. What stands behind one may be secret,
+    /// and is never told.
     fn parse(text: &str) -> Result<Option<Address>, Error> {
-        match text.split_once(':') {
-            Some(("exec", command)) if command.trim().is_empty() => Err(Error::Usage(
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Ok(None);
+        };
+        match scheme.trim().to_ascii_lowercase().as_str() {
+            "exec" if rest.trim().is_empty() => Err(Error::Usage(
                 "--key exec: has no command; write it behind the colon, as in --key 'exec:python3 sign.py'"
                     .to_owned(),
             )),
-            Some(("exec", command)) => Ok(Some(Address::Exec(command.to_owned()))),
-            Some(("pkcs11", _)) => Ok(Some(Address::Pkcs11(text.to_owned()))),
-            _ => Ok(None),
+            "exec" => Ok(Some(Address::Exec(rest.to_owned()))),
+            "pkcs11" => Ok(Some(Address::Pkcs11(format!("pkcs11:{rest}")))),
+            _ => Err(Error::Usage(format!(
+                "`{}:` begins neither exec:COMMAND nor pkcs11:URI, and no name of a key has a colon",
+                shown(scheme)
+            ))),
         }
     }
 }
@@ -73,9 +80,9 @@ impl Elsewhere {
         let Some(text) = variable(key)? else {
             return Ok(None);
         };
-        let address = Address::parse(&text)?.ok_or_else(|| {
-            Error::Environment(format!("${key} is neither exec:COMMAND nor pkcs11:URI"))
-        })?;
+        let neither =
+            || Error::Environment(format!("${key} is neither exec:COMMAND nor pkcs11:URI"));
+        let address = Address::parse(&text).ok().flatten().ok_or_else(neither)?;
         Self::new(address, variable(name)?, TIMEOUT).map(Some)
     }
 
@@ -98,6 +105,7 @@ impl Elsewhere {
         }
         let signer = self.open(folder)?;
         let public = signer.public_key().clone();
+        hold_against(&public, keyring, folder)?;
         if keyring.get(public.name()).is_none() {
             keyring.insert(public.clone())?;
         }
@@ -114,19 +122,8 @@ impl Elsewhere {
     pub fn signer(&self, keyring: &Keyring, folder: &KeysDir) -> Result<Box<dyn Signer>, Error> {
         let kept = self.kept().take();
         let signer = kept.map_or_else(|| self.open(folder), Ok)?;
-        let public = signer.public_key();
-        match keyring.get(public.name()) {
-            Some(Ok(known)) if known.fingerprint() != public.fingerprint() => {
-                let path = folder.public_path(public.name());
-                Err(Error::Environment(format!(
-                    "{} is another key than the one that signs ({}); name this one otherwise with --key-name, or put its public half there",
-                    shown(path),
-                    public.fingerprint()
-                )))
-            }
-            Some(Err(broken)) => Err(Error::Environment(broken.to_string())),
-            _ => Ok(signer),
-        }
+        hold_against(signer.public_key(), keyring, folder)?;
+        Ok(signer)
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<Box<dyn Signer>>> {
@@ -154,6 +151,26 @@ impl Elsewhere {
             Err(_) if stop.load(Ordering::Relaxed) => Err(Error::Interrupted),
             Err(error) => Err(Error::Signer(error.to_string())),
         }
+    }
+}
+
+/// The key that signs has to be the one that is known by its name.
+fn hold_against(public: &PublicKey, keyring: &Keyring, folder: &KeysDir) -> Result<(), Error> {
+    let name = public.name();
+    match keyring.get(name) {
+        Some(Ok(known)) if known.fingerprint() != public.fingerprint() => {
+            let path = folder.public_path(name);
+            let place = match path.is_file() {
+                true => shown(path),
+                false => format!("the key {name} of the environment"),
+            };
+            Err(Error::Environment(format!(
+                "{place} is another key than the one that signs ({}); name this one otherwise, with --key-name or what names it in the environment, or let the other have its public half",
+                public.fingerprint()
+            )))
+        }
+        Some(Err(broken)) => Err(Error::Environment(broken.to_string())),
+        _ => Ok(()),
     }
 }
 

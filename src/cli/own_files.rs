@@ -90,6 +90,21 @@ impl Closed {
         Ok(self)
     }
 
+    /// Makes sure that the keys folder is in none of them: who is trusted is not for those to say who upload packages.
+    pub fn keep_keys_out(&self) -> Result<(), Error> {
+        if !self
+            .published
+            .iter()
+            .any(|root| self.keys.starts_with(root))
+        {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "{}: the keys folder lies inside the channel, where whoever may upload packages could add a key, and readers could find a private one; name a place outside with --keys-dir",
+            shown(&self.keys)
+        )))
+    }
+
     /// Makes sure that a file lies in none of them; its path is absolute and without links, as far as it is there.
     pub fn keep_out(&self, own: Own, path: &Path) -> Result<(), Error> {
         let (name, flag) = (own.name(), own.flag());

@@ -12,7 +12,8 @@ use super::prompt::ask;
 use crate::error::Error;
 use crate::index::{Keys as Fingerprints, RoleKeys, SigningKey};
 use crate::keys::{
-    AskPassphrase, KeyError, KeyName, KeySize, Keyring, KeysDir, PrivateKey, PublicKey, Use,
+    AskPassphrase, DEFAULT_KEY_BITS, KeyError, KeyName, KeySize, Keyring, KeysDir, PrivateKey,
+    PublicKey, Use, WeakSizes,
 };
 use crate::progress::Progress;
 use crate::shown::shown;
@@ -54,7 +55,13 @@ impl Keys {
             KeyName::parse(name)?;
         }
         let folder = folder.open()?;
-        let mut keyring = open_keyring(&folder)?;
+        let mut keyring = folder.public_keys()?;
+        match join_environment(&mut keyring) {
+            Err(why) if signing.key.is_some() => out::warning(&format!(
+                "the key of ${PRIVATE_KEY} is left aside, as --key chooses another: {why}"
+            )),
+            joined => joined?,
+        }
         demand_read(&keyring)?;
         let mut join = |elsewhere: Elsewhere| {
             let name = elsewhere.join(&mut keyring, &folder)?;
@@ -153,7 +160,7 @@ impl Keys {
             Choice::File(name) => Ok(self.folder.load_private(&name, &passphrase)?),
             Choice::Environment(name) => self.environments_key(&name, &passphrase),
             Choice::Missing(name) => {
-                self.folder.create(&name, KeySize::default(), None)?;
+                self.folder.create(&name, self.new_size()?, None)?;
                 out::message(&format!(
                     "made the key {name} in {}",
                     shown(self.folder.path())
@@ -161,6 +168,13 @@ impl Keys {
                 Ok(self.folder.load_private(&name, &passphrase)?)
             }
         }
+    }
+
+    /// The size of a key that is made for this run: one that counts.
+    fn new_size(&self) -> Result<KeySize, Error> {
+        let bits = self.min_bits.max(DEFAULT_KEY_BITS);
+        let bits = bits.checked_next_multiple_of(8).unwrap_or(bits);
+        Ok(KeySize::new(bits, WeakSizes::Refuse)?)
     }
 
     /// The key of the environment, held against the public key of its name in the folder.
@@ -199,18 +213,22 @@ impl Keys {
         }
     }
 
-    /// Marks a key as one of packages when it signs its first. A folder that can't be written, such as a secret
+    /// Marks a key as one of packages when it signs its first. A folder that may not be written, such as a secret
     /// mount, or isn't there, is no reason to fail: then the mark is missing.
     fn remember_use(&self, key: &PublicKey) -> Result<(), Error> {
         if !self.folder.path().is_dir() {
             return Ok(());
         }
-        match self
-            .folder
-            .mark(key.name(), key.fingerprint(), Use::Package)
-        {
-            Err(error @ KeyError::WrongUse { .. }) => Err(error.into()),
-            _ => Ok(()),
+        let (name, print) = (key.name(), key.fingerprint());
+        match self.folder.mark(name, print, Use::Package) {
+            Err(KeyError::Settings(why)) if why.is_denied() => Ok(()),
+            Err(KeyError::Settings(why)) if why.is_unfit_folder() => {
+                out::warning(&format!(
+                    "that the key {name} signs packages can't be remembered, and nothing will keep it from signing an index: {why}"
+                ));
+                Ok(())
+            }
+            marked => Ok(marked?),
         }
     }
 
@@ -234,7 +252,11 @@ impl Keys {
     fn check_key(&self, roles: &Fingerprints) -> Result<Option<PublicKey>, Error> {
         match self.choose(roles)? {
             Choice::File(name) => Ok(Some(self.folder.check_private(&name)?)),
-            Choice::Missing(_) => Ok(None),
+            Choice::Missing(name) => {
+                self.new_size()?;
+                self.folder.check_create(&name)?;
+                Ok(None)
+            }
             Choice::Environment(name) => match self.environments_key(&name, &set_passphrase) {
                 Ok(key) => Ok(Some(key.public().clone())),
                 Err(Error::Key(KeyError::NoPassphrase { .. })) => {
@@ -251,19 +273,35 @@ fn listed(names: &[KeyName]) -> String {
     names.join(", ")
 }
 
-/// The public keys of the folder, and the public half of the environment's key, which counts as being
-/// there. Nobody is asked for a passphrase merely to verify: without one, `NAME.pub` has to be in the folder.
+/// The public keys of the folder, and the public half of the environment's key, which counts as being there.
 pub fn open_keyring(folder: &KeysDir) -> Result<Keyring, Error> {
     let mut keyring = folder.public_keys()?;
-    if let Some(name) = environment_name(PRIVATE_KEY, KEY_NAME)?
-        && keyring.get(&name).is_none()
-    {
-        match environment_key(PRIVATE_KEY, &name, &set_passphrase) {
-            Err(Error::Key(KeyError::NoPassphrase { .. })) => {}
-            key => keyring.insert(key?.public().clone())?,
-        }
-    }
+    join_environment(&mut keyring)?;
     Ok(keyring)
+}
+
+/// Nobody is asked for a passphrase merely to verify: without one, `NAME.pub` has to be in the folder.
+fn join_environment(keyring: &mut Keyring) -> Result<(), Error> {
+    let Some(name) = environment_name(PRIVATE_KEY, KEY_NAME)? else {
+        return Ok(());
+    };
+    if keyring.get(&name).is_some() {
+        return Ok(());
+    }
+    match environment_key(PRIVATE_KEY, &name, &set_passphrase) {
+        Err(Error::Key(KeyError::NoPassphrase { .. })) => {
+            out::warning(&format!(
+                "what the key {name} of ${PRIVATE_KEY} signed can't be told: it is encrypted, ${PASSPHRASE} is not set, and {name}.pub is not in the keys folder"
+            ));
+            Ok(())
+        }
+        key => Ok(keyring.insert(key?.public().clone())?),
+    }
+}
+
+/// The name of the environment's key, if there is one.
+pub fn environments_key_name() -> Result<Option<KeyName>, Error> {
+    environment_name(PRIVATE_KEY, KEY_NAME)
 }
 
 /// What depends on all keys goes without none that is there and could not be read.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::{KeyError, KeyName, KeySize, KeysDir, PrivateKey, PublicKey};
-use crate::storage;
+use crate::storage::{self, could_make_folder};
 
 impl KeysDir {
     /// Makes a key: `NAME` (PKCS#1 PEM, or PKCS#8 encrypted with `passphrase`) with mode 0600, and
@@ -29,12 +29,7 @@ impl KeysDir {
         if passphrase == Some("") {
             return Err(KeyError::EmptyPassphrase);
         }
-        match (refuse_existing(&private), refuse_existing(&public)) {
-            (Err(KeyError::Exists { path }), Ok(())) => {
-                return Err(KeyError::HalfThere { path, public });
-            }
-            (private, public) => private.and(public)?,
-        }
+        self.refuse_pair(name)?;
         let mut made = Made::default();
         made.folder(self.path())?;
         check_writable(self.path())?;
@@ -45,6 +40,31 @@ impl KeysDir {
         sync_folder(self.path())?;
         made.keep();
         Ok(key.public().clone())
+    }
+
+    /// Whether a key of this name could be made, as far as that can be told without making one.
+    ///
+    /// # Errors
+    /// As [`KeysDir::create`].
+    pub fn check_create(&self, name: &KeyName) -> Result<(), KeyError> {
+        self.refuse_pair(name)?;
+        let whole = absolute(self.path())?;
+        let is_there = |folder: &&Path| folder.exists();
+        let there = whole.ancestors().find(is_there).unwrap_or(&whole);
+        could_make_folder(&whole).map_err(|source| KeyError::MakeFolder {
+            path: whole.clone(),
+            source,
+        })?;
+        check_writable(there)
+    }
+
+    /// Refuses the name of a key of which either file is there.
+    fn refuse_pair(&self, name: &KeyName) -> Result<(), KeyError> {
+        let (private, public) = (self.private_path(name), self.public_path(name));
+        match (refuse_existing(&private), refuse_existing(&public)) {
+            (Err(KeyError::Exists { path }), Ok(())) => Err(KeyError::HalfThere { path, public }),
+            (private, public) => private.and(public),
+        }
     }
 }
 
@@ -60,6 +80,13 @@ pub(super) fn refuse_existing(path: &Path) -> Result<(), KeyError> {
             path: path.to_owned(),
         }),
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, KeyError> {
+    std::path::absolute(path).map_err(|source| KeyError::MakeFolder {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn check_writable(folder: &Path) -> Result<(), KeyError> {
@@ -99,10 +126,7 @@ impl Made {
     /// Makes a folder and those above it that are missing, each with mode 0700.
     pub(super) fn folder(&mut self, path: &Path) -> Result<(), KeyError> {
         // Absolute, so that each folder has one above it, to be synced.
-        let whole = std::path::absolute(path).map_err(|source| KeyError::MakeFolder {
-            path: path.to_owned(),
-            source,
-        })?;
+        let whole = absolute(path)?;
         let folders = whole.ancestors();
         let missing: Vec<_> = folders.take_while(|folder| !folder.exists()).collect();
         for folder in missing.into_iter().rev() {

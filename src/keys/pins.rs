@@ -144,7 +144,7 @@ impl TryFrom<PinsFile> for Pins {
 impl From<Pins> for PinsFile {
     fn from(pins: Pins) -> PinsFile {
         let pins = pins.iter().map(|(channel, name, key)| Pin {
-            channel: channel.to_string(),
+            channel: channel.as_str().to_owned(),
             key: name.to_string(),
             fingerprint: key.to_string(),
         });

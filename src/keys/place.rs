@@ -76,7 +76,7 @@ impl ChannelPlace {
 
 impl fmt::Display for ChannelPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(&crate::shown::shown(&self.0))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Small files of settings in the keys folder: read strictly, and replaced whole under a lock, so that two
 //! writers at once lose nothing. Owns who may have written such a file; must not know what one says.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -23,6 +24,15 @@ const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The file whose lock a writer holds. It stays, as taking it away would let two writers hold two locks.
 const LOCK_FILE: &str = ".sigindex-keys.lock";
+
+/// How long a writer waits for another one, which needs a moment.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it waits before it looks again.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What the system may not know.
+const LOCK: &str = "lock";
 
 /// The form of the files that this version reads and writes.
 pub(super) const VERSION: u32 = 1;
@@ -87,6 +97,15 @@ pub enum SettingsError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Another process holds the lock.
+    #[error(
+        "{} is locked by another process, which should take a moment and has taken 10 seconds; end it (`fuser` tells which it is), and try again",
+        shown(path)
+    )]
+    Locked {
+        /// The lock's file.
+        path: PathBuf,
+    },
     /// It has more bytes than such a file may have.
     #[error(
         "{} has more than 1 MiB, so sigindex did not write it; move it away",
@@ -107,6 +126,25 @@ pub enum SettingsError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl SettingsError {
+    /// Whether the system lets this user write nothing there.
+    pub fn is_denied(&self) -> bool {
+        use ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        let denied =
+            |error: &io::Error| matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem);
+        matches!(self, SettingsError::Io { source, .. } if denied(source))
+    }
+
+    /// Whether it is the folder that is unfit for settings: others may write there, or it has no locks.
+    pub fn is_unfit_folder(&self) -> bool {
+        match self {
+            SettingsError::Owner { .. } | SettingsError::OpenToOthers { .. } => true,
+            SettingsError::Io { operation, .. } => *operation == LOCK,
+            _ => false,
+        }
+    }
 }
 
 /// What a file says; one that is not there says nothing.
@@ -202,7 +240,7 @@ fn check_writers(path: &Path, metadata: &Metadata, but: u32) -> Result<(), Setti
     }
 }
 
-/// Waits for the lock of a folder; the kernel lets it go with the file.
+/// Waits for the lock of a folder, which is held for a moment; the kernel lets it go with the file.
 fn lock(folder: &Path) -> Result<File, SettingsError> {
     let path = folder.join(LOCK_FILE);
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -215,8 +253,17 @@ fn lock(folder: &Path) -> Result<File, SettingsError> {
         .custom_flags(flags.bits().cast_signed())
         .open(&path);
     let file = opened.map_err(failed(&path, "open"))?;
-    file.lock().map_err(failed(&path, "lock"))?;
-    Ok(file)
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(cause)) => return Err(failed(&path, LOCK)(cause)),
+            Err(TryLockError::WouldBlock) if began.elapsed() > PATIENCE => {
+                return Err(SettingsError::Locked { path });
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(TICK),
+        }
+    }
 }
 
 /// Puts a file in place, whole. The caller holds the lock.

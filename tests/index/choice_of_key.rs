@@ -279,3 +279,86 @@ fn without_a_terminal_a_passphrase_is_not_waited_for() {
     let run = crate::scene::Run::new("(without a terminal)".to_owned(), &output);
     run.exits(1).says("no terminal").says("SIGINDEX_PASSPHRASE");
 }
+
+#[test]
+fn a_key_that_can_not_be_made_stops_a_dry_run_too() {
+    let scene = Scene::of_three();
+    let create = ["--create-key", "made"];
+    let both_fail = |says: &str| {
+        for dry in [&["--dry-run"][..], &[]] {
+            scene.index(&[&create, dry].concat()).exits(1).says(says);
+        }
+        assert!(!scene.exists("channel/linux-64/repodata.json"));
+    };
+    scene.write("home/.conda/keys/made.pub", "somebody's");
+    both_fail("made.pub");
+    scene.remove("home/.conda/keys/made.pub");
+    std::fs::create_dir(scene.key_path("made")).unwrap();
+    both_fail("made");
+    std::fs::remove_dir(scene.key_path("made")).unwrap();
+    // A folder below a file can't be made.
+    let flags = ["--keys-dir", "channel/linux-64/a-1.0-0.conda/keys"];
+    let elsewhere = ["--keys-dir", "home/file/keys"];
+    scene.write("home/file", "");
+    for dry in [&["--dry-run"][..], &[]] {
+        scene.index(&[&create, &flags[..], dry].concat()).exits(2);
+        let run = scene.index(&[&create, &elsewhere[..], dry].concat());
+        run.exits(1).says("home/file/keys");
+    }
+}
+
+#[test]
+fn a_key_that_is_made_for_a_run_counts_in_it() {
+    let scene = Scene::of_three();
+    let flags = ["--create-key", "made", "--min-bits", "2049"];
+    scene.index(&[&flags[..], &["--dry-run"]].concat()).exits(0);
+    scene.index(&flags).exits(0).counts("signed", 3);
+    scene.run(&["keys"]).exits(0).says(" 2056 ");
+}
+
+#[test]
+fn a_faulty_key_in_the_environment_is_left_aside_for_one_that_is_named() {
+    let scene = Scene::of_three();
+    let (key, name) = ("SIGINDEX_PRIVATE_KEY", "SIGINDEX_KEY_NAME");
+    let index = |flags: &[&str]| scene.index_call(flags).env(key, "secret junk");
+    index(&[]).env(name, "ci").run().exits(1).never_says("junk");
+    let run = index(&["--key", "fixture"]).run().exits(0);
+    run.says("left aside").never_says("junk");
+    index(&["--key", "fixture"]).env(name, "ci").run().exits(0);
+    let listed = scene.call(&["keys", "--json"]).env(name, "ci");
+    let listed = listed.env(key, private_pem("other")).run().exits(0);
+    let keys = listed.report()["keys"].clone();
+    let of_ci = |entry: &&Value| entry["name"] == "ci";
+    let entry = keys.as_array().unwrap().iter().find(of_ci).unwrap();
+    assert_eq!(entry["private"], true);
+}
+
+#[test]
+fn no_key_lies_where_it_would_be_published() {
+    let scene = Scene::of_three();
+    for (keys, flags) in [
+        ("channel/noarch", &[][..]),
+        ("channel", &[]),
+        ("out/keys", &["--output", "out"]),
+    ] {
+        for more in [&["--create-key", "made"][..], &["--no-sign"]] {
+            let flags = [flags, &["--keys-dir", keys], more].concat();
+            scene.index(&flags).exits(2).says("keys folder lies inside");
+        }
+        assert!(!scene.exists(&format!("{keys}/made")));
+    }
+}
+
+#[test]
+fn what_may_be_a_secret_in_a_key_is_not_told() {
+    let scene = Scene::of_three();
+    for key in [
+        "PKCS11:object=b?pin-value=s3cret",
+        " Exec:echo s3cret; false",
+        "kms:s3cret",
+    ] {
+        let run = scene.index(&["--key", key]);
+        assert_ne!(run.status(), Some(0));
+        run.never_says("s3cret");
+    }
+}

@@ -131,3 +131,48 @@ fn a_folder_that_can_not_be_written_stops_nothing() {
     call.env("SIGINDEX_PRIVATE_KEY", pem).run().exits(0);
     assert!(!scene.exists("home/.conda"));
 }
+
+#[test]
+fn that_a_use_can_not_be_remembered_is_said() {
+    let scene = Scene::of_three();
+    scene.set_mode("home/.conda/keys", 0o775);
+    scene.write("data", "x");
+    let run = scene.run(&["sign", "data"]).exits(0);
+    run.says("the key fixture signs packages can't be remembered")
+        .says("chmod go-w");
+    assert!(!scene.exists(USES));
+    scene.set_mode("home/.conda/keys", 0o700);
+    // What can't be understood is no reason to go on.
+    scene.write(USES, "junk");
+    scene.set_mode(USES, 0o600);
+    scene.write("more", "x");
+    scene.run(&["sign", "more"]).exits(1).says(USES);
+}
+
+#[test]
+fn a_lock_that_nobody_lets_go_is_an_error_that_names_it() {
+    let scene = Scene::of_three();
+    let lock = std::fs::File::create(scene.path("home/.conda/keys/.sigindex-keys.lock")).unwrap();
+    lock.lock().unwrap();
+    scene.write("data", "x");
+    let run = scene.run(&["sign", "data"]).exits(1);
+    run.says(".sigindex-keys.lock").says("another process");
+    assert!(!scene.exists("data.sig"));
+    drop(lock);
+    scene.run(&["sign", "data"]).exits(0);
+}
+
+#[test]
+fn the_name_of_a_folder_begins_no_line_among_keys() {
+    let scene = Scene::of_three();
+    let folder = "odd\nroot  2048  forged";
+    std::fs::create_dir(scene.path(folder)).unwrap();
+    scene.set_mode("home/.conda/keys", 0o700);
+    let flags = ["keys", "trust", "fixture", "--channel", folder];
+    for words in [&flags[..], &["keys"]] {
+        let run = scene.run(words).exits(0).says("odd\\nroot");
+        assert!(!run.stdout.contains("\nroot"), "{}", run.stdout);
+    }
+    let untrust = [&flags[..], &["--remove"]].concat();
+    scene.run(&untrust);
+}

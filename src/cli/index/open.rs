@@ -213,7 +213,9 @@ fn cache_path(args: &Common, source: &Place, target: &Place) -> Result<PathBuf, 
 /// The folders that are closed to a run's own files.
 pub fn closed(args: &Common, source: &Place) -> Result<Closed, Error> {
     let closed = Closed::new(&args.folder.open()?).and(source);
-    closed.and_output(args.output.as_deref())
+    let closed = closed.and_output(args.output.as_deref())?;
+    closed.keep_keys_out()?;
+    Ok(closed)
 }
 
 /// A folder for this channel and its output, told apart by a hash of both names.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::cli::options::KeysFolder;
-use crate::cli::signing::open_keyring;
+use crate::cli::signing::{environments_key_name, open_keyring};
 use crate::cli::{out, status};
 use crate::error::Error;
 use crate::keys::{ChannelPlace, Fingerprint, KeyName, KeysDir, Use};
@@ -74,7 +74,11 @@ fn entries(folder: &KeysDir) -> Result<BTreeMap<KeyName, Entry>, Error> {
         let key = key.map(|key| (key.bits(), key.fingerprint()));
         entry.public = Some(key.map_err(ToString::to_string));
     }
-    for name in folder.private_names()? {
+    for name in folder
+        .private_names()?
+        .into_iter()
+        .chain(environments_key_name()?)
+    {
         entries.entry(name).or_default().private = true;
     }
     for (channel, name, key) in folder.pins()?.iter() {

@@ -58,7 +58,9 @@ pub enum ExecFault {
     #[error("it refused: {0}")]
     Refused(String),
     /// Nobody said how the key is called.
-    #[error("neither you nor its answer (`\"key\"`) named the key; name it with --key-name NAME")]
+    #[error(
+        "neither you nor its answer (`\"key\"`) named the key; name it with --key-name NAME, or $SIGINDEX_INDEX_KEY_NAME where it signs the index"
+    )]
     NoName,
     /// It signed with a key of another name.
     #[error("it was asked for the key {wanted} and answered for `{found}`")]

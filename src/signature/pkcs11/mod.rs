@@ -96,7 +96,7 @@ fn public_key(token: &Token, key: &Key, name: Option<&KeyName>) -> Result<Public
     let name = named.map_err(|_| Pkcs11Error::Unfit {
         token: token.label.clone(),
         key: key.described(),
-        why: "has a label that is no key's name here; name it with --key-name NAME".to_owned(),
+        why: "has a label that is no key's name here; name it with --key-name NAME, or $SIGINDEX_INDEX_KEY_NAME where it signs the index".to_owned(),
     })?;
     PublicKey::from_numbers(name, &key.modulus, &key.exponent).map_err(|fault| {
         Pkcs11Error::PublicKey {
