@@ -13,7 +13,7 @@ use crate::repodata::{CURRENT_REPODATA, REPODATA, shards};
 use crate::shown::shown;
 use crate::storage::{Kind, LocalStorage, Storage, StorageError, is_object_url, open_url};
 use crate::upstream::{
-    self, StoredUpstream, Upstream, UpstreamError, is_meant_as_url, without_secrets,
+    self, StoredUpstream, Upstream, UpstreamError, UpstreamFault, is_meant_as_url, without_secrets,
 };
 
 /// The folder of a signed index.
@@ -143,8 +143,20 @@ impl Place {
 
     /// Whether there is such a file. Only its absence is sure; what can't be read is there.
     pub fn has(&self, path: &str) -> bool {
-        let mut nowhere = Nowhere;
-        !matches!(self.upstream.fetch_to(path, 0, &mut nowhere), Ok(None))
+        !matches!(self.is_there(path), Ok(false))
+    }
+
+    /// Whether there is such a file.
+    ///
+    /// # Errors
+    /// When that can't be told. One that is larger than nothing is there.
+    pub fn is_there(&self, path: &str) -> Result<bool, UpstreamError> {
+        match self.upstream.fetch_to(path, 0, &mut Nowhere) {
+            Ok(None) => Ok(false),
+            Ok(Some(_)) => Ok(true),
+            Err(error) if matches!(error.fault, UpstreamFault::TooLarge { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// The plain files and links in a folder of the channel, by name; `None` where nothing can be listed.

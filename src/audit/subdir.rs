@@ -1,6 +1,7 @@
 //! One subdir's index files, held against each other. Owns what they have to say alike, and what they list; must not
 //! look at a package's file.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
@@ -268,7 +269,23 @@ impl Subdir<'_> {
         let Some(subdir) = SubdirName::chosen(self.name) else {
             return;
         };
-        for path in stale_files(&subdir, |name| place.has(&subdir.path_of(name))) {
+        let untold = RefCell::new(None);
+        let is_there = |name: &str| {
+            let path = subdir.path_of(name);
+            place.is_there(&path).unwrap_or_else(|why| {
+                untold.borrow_mut().get_or_insert((path, why));
+                false
+            })
+        };
+        let strangers: Vec<String> = stale_files(&subdir, is_there).collect();
+        if let Some((path, why)) = untold.take() {
+            findings.error(
+                What::Index,
+                &path,
+                format!("whether it is there can't be told: {why}"),
+            );
+        }
+        for path in strangers {
             let why = "another indexer's: some clients read it, and it can't be checked; remove it";
             findings.error(What::Index, &path, why);
         }
