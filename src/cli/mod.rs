@@ -42,12 +42,13 @@ Environment:
   SIGINDEX_PRIVATE_KEY  a private key, whole (PEM), named by SIGINDEX_KEY_NAME; --key wins over it
   SIGINDEX_PARTS        how many workers scan, where the job array does not say
   SIGINDEX_INDEX_KEY    the key of a signed index: exec:COMMAND or pkcs11:URI, named by
-                        SIGINDEX_INDEX_KEY_NAME
+                        SIGINDEX_INDEX_KEY_NAME; SIGINDEX_INDEX_PRIVATE_KEY is that key, whole
   SIGINDEX_PIN          PIN of a token (pkcs11:URI), and SIGINDEX_PKCS11_MODULE its library
   SIGINDEX_GATE_TOKEN   the secret in the gate's paths
   SIGINDEX_PASSPHRASE   passphrase of an encrypted private key; asked for where it is not set
   XDG_CACHE_HOME        where the cache is [default: ~/.cache]
-  SOURCE_DATE_EPOCH     the time of this run, in seconds since 1970
+  XDG_STATE_HOME        where the gate remembers channels [default: ~/.local/state]
+  SOURCE_DATE_EPOCH     the time that records get, in seconds since 1970; not what expires
 
 Exit status:
   0 all is well · 1 failed, nothing was published · 2 wrong usage

@@ -102,11 +102,15 @@ fn a_url_where_none_serves_is_told_of_without_its_secrets() {
         let run = scene.run(words).exits(2).says(said);
         run.never_says("hunter2").never_says("sesame");
     }
-    for words in [
-        &["keys", "trust", "fixture", "--channel", slashless][..],
-        &["channel", "--key", url],
+    for (words, status, said) in [
+        (
+            &["keys", "trust", "fixture", "--channel", slashless][..],
+            1,
+            "h/t/***/channel",
+        ),
+        (&["channel", "--key", url], 2, "exec:COMMAND"),
     ] {
-        let run = scene.run(words).exits(1).says("h/t/***/channel");
+        let run = scene.run(words).exits(status).says(said);
         run.never_says("hunter2").never_says("sesame");
     }
     assert!(scene.snapshot("") == before, "and nothing is made");

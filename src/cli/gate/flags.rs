@@ -62,7 +62,7 @@ pub struct Channels {
     cache_size: u64,
     #[command(flatten)]
     keys: KeysFolder,
-    /// Say nothing but errors
+    /// Say nothing but errors, refusals and failures
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
     /// Name every file that is fetched
