@@ -33,6 +33,16 @@ pub fn is_shared(name: &str) -> bool {
         .any(|scheme| name.starts_with(scheme))
 }
 
+/// Whether a name is written as a shared cache's and is none: it may hold a password, and is taken for no path. A folder
+/// that is called so is given as `./postgres:`.
+pub fn is_meant_as_shared(name: &str) -> bool {
+    let begins = |scheme: &str| {
+        let head = name.trim_start().get(..scheme.len());
+        head.is_some_and(|head| head.eq_ignore_ascii_case(scheme))
+    };
+    !is_shared(name) && ["postgres:", "postgresql:"].into_iter().any(begins)
+}
+
 /// What a channel is called in a cache, which holds many: its place (the folder's path, absolute and without links, or
 /// the URL), and that of its output where that is another one.
 pub fn channel_name(source: &OsStr, target: &OsStr) -> String {
@@ -272,6 +282,31 @@ mod tests {
         let different: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(different.len(), names.len(), "{names:?}");
         assert_eq!(names[0], "/a");
+    }
+
+    #[test]
+    fn what_is_nearly_a_shared_cache_is_no_path() {
+        for name in [
+            "postgres:u:p@h/d",
+            "postgresql:/h/d",
+            " postgres://h/d",
+            "\n\tpostgresql://h/d",
+            "\u{a0}Postgres://h/d",
+            "POSTGRESQL://h/d",
+        ] {
+            assert!(is_meant_as_shared(name) && !is_shared(name), "{name:?}");
+        }
+        for name in [
+            "",
+            "postgres",
+            "./postgres:",
+            "postgre:",
+            "/postgres://h",
+            "pöstgres:",
+            "postgres://h/d",
+        ] {
+            assert!(!is_meant_as_shared(name), "{name:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::out;
 use super::own_files::resolved;
+use crate::cache::{is_meant_as_shared, is_shared};
 use crate::error::Error;
 use crate::shown::shown;
 #[cfg(feature = "object-storage")]
@@ -215,8 +216,14 @@ pub fn file(name: &Path) -> Result<&Path, Error> {
 /// A path on this machine, of a file or a folder.
 ///
 /// # Errors
-/// When it is a URL.
+/// When it is a URL, or written as one of PostgreSQL: a folder of that name would show the password.
 pub fn here(name: &Path) -> Result<&Path, Error> {
+    // Also of what is no text.
+    if is_meant_as_shared(&name.to_string_lossy()) || is_shared(&name.to_string_lossy()) {
+        return Err(Error::Usage(
+            "postgres:…: this is no path, and no URL that can be used here; a shared cache is named as --cache postgres://USER@HOST:PORT/DATABASE, a folder that is called so as ./postgres:".to_owned(),
+        ));
+    }
     no_url(name, "a path on this machine is needed here, and no URL")
 }
 

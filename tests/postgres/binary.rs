@@ -110,6 +110,14 @@ fn the_password_comes_from_the_environment_and_goes_nowhere() {
         let run = scene.index(&["--cache", &broken]).never_says(PASSWORD);
         run.exits(1).says("%XX");
     }
+    for nearly in ["postgres:", " postgres://", "Postgres://", "postgresql:/"] {
+        let named = with.replace("postgres://", nearly);
+        let run = scene.index(&["--cache", &named]).never_says(PASSWORD);
+        run.exits(2).says("no path");
+    }
+    let names = std::fs::read_dir(scene.path("")).unwrap();
+    let names = names.map(|item| item.unwrap().file_name().into_string().unwrap());
+    assert!(!names.into_iter().any(|name| name.contains("postgres")));
     for path in files(&scene, "channel")
         .into_values()
         .chain(files(&scene, "cache").into_values())

@@ -42,8 +42,10 @@ impl Address {
     /// # Errors
     /// When it has another form. What it says is not repeated: a part of a password may stand in any place.
     pub fn parse(url: &str, lookup: Lookup<'_>) -> Result<Address, CacheError> {
+        demand_escapes(url)?;
         let (rest, tls) = split_tls(url);
         let mut config: Config = rest.parse().map_err(|_| bad("its form is not known"))?;
+        demand_names(&config)?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             config.host_path(SOCKETS);
         }
@@ -84,6 +86,36 @@ fn bad(why: &str) -> CacheError {
         operation: "opened",
         cause: why.to_owned(),
         remedy: FORM,
+    }
+}
+
+/// Only one `@` stands in a URL as it is, and nothing of a path before it. The client takes the first one for the end of
+/// the password, and the rest of that for a host, whom it looks up and names.
+fn demand_escapes(url: &str) -> Result<(), CacheError> {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let Some((credentials, rest)) = rest.split_once('@') else {
+        return Ok(());
+    };
+    match credentials.contains(['/', '?']) || rest.contains('@') {
+        true => Err(bad(
+            "it holds an `@` too many, or `/` or `?` before one: write @ as %40, / as %2F and ? as %3F",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// A host is a name or an address, and no part of a password.
+fn demand_names(config: &Config) -> Result<(), CacheError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]%".contains(c);
+    let is_name = |host: &Host| match host {
+        Host::Tcp(name) => name.chars().all(is_plain),
+        Host::Unix(_) => true,
+    };
+    match config.get_hosts().iter().all(is_name) {
+        true => Ok(()),
+        false => Err(bad(
+            "what stands for its host is no name of one: of a password that holds `@`, write @ as %40",
+        )),
     }
 }
 
@@ -290,6 +322,13 @@ mod tests {
         assert_eq!(password(&address), Some("s/ecret"));
         assert_eq!(address.tls.mode, TlsMode::VerifyFull);
         assert_eq!(address.tls.roots.as_deref(), Some(Path::new("/a b")));
+        let escaped = "postgres://me%40there:s%40e%2Fc%3Fr@h-1_2.example,[::1]/channels";
+        let address = parse(escaped, &[]).unwrap();
+        assert_eq!(password(&address), Some("s@e/c?r"));
+        assert_eq!(
+            address.place,
+            "postgres://me@there@h-1_2.example,::1:5432,5432/channels"
+        );
         let address = parse("postgres:///channels", &[("PGUSER", "me")]).unwrap();
         assert_eq!(address.place, "postgres://me@/var/run/postgresql/channels");
         assert_eq!(address.tls.mode, TlsMode::Disable);
@@ -302,6 +341,17 @@ mod tests {
             "postgres://me:secret@host:secret/channels",
             "postgres://me:secret@host/channels?sslmode=secret",
             "postgres://me:secret@host/channels?secret=secret",
+            "postgres://me:of@secret@host/channels",
+            "postgres://me:of@/secret@host/channels",
+            "postgres://me:of@%2Fsecret@host/channels",
+            "postgres://me:of?secret@host/channels",
+            "postgres://host/channels?password=of@secret",
+            "postgres://host:5432/channels?password=of@secret",
+            "postgres://me@host/channels?password=of@secret",
+            "postgres://me:of@secret%40host/channels",
+            "postgres://me:of@secret word/channels",
+            "postgres://me:of@secret;host/channels",
+            "postgres://me@host/channels?host=of%40secret",
         ] {
             let Err(error) = parse(url, &[]) else {
                 panic!("{url}")
