@@ -120,6 +120,14 @@ impl Progress {
         }
     }
 
+    /// Nothing can be done until others did something.
+    pub fn waiting(&self, what: &str) {
+        match self.display {
+            Display::Bars | Display::Lines => self.suspend(|| self.line(what)),
+            Display::Silent => {}
+        }
+    }
+
     /// Takes the bars away, for whatever is printed next.
     pub fn finish(&self) {
         self.packages.finish_and_clear();
@@ -171,6 +179,7 @@ mod tests {
             progress.start(2, 10);
             progress.bytes(10);
             progress.package();
+            progress.waiting("waiting");
             progress.phase("writing");
             assert_eq!(progress.suspend(|| 5), 5);
             progress.finish();

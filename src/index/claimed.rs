@@ -22,6 +22,8 @@ const MOST: usize = 4_096;
 const AIM: Duration = Duration::from_secs(2);
 /// The first wait for others, and the longest.
 const WAITS: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
+/// What a worker says that waits longer than a moment.
+const WAITING: &str = "waiting for packages that other workers hold; what a dead one held comes free when its lease is over";
 
 /// How many packages a worker claims at a time.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ impl Run<'_> {
         offer(&jobs, collector)?;
         drop(jobs);
         let mut appetite = Appetite::of(self.pool.current_num_threads());
-        let mut wait = WAITS[0];
+        let (mut wait, mut is_told) = (WAITS[0], false);
         loop {
             if self.examiner.cancelled.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
@@ -77,6 +79,10 @@ impl Run<'_> {
             match self.claim(appetite.most, collector)? {
                 Claimed::Over => return Ok(()),
                 Claimed::Wait => {
+                    // At the end of most runs there is a moment of it.
+                    if wait == WAITS[1] && !std::mem::replace(&mut is_told, true) {
+                        self.examiner.progress.waiting(WAITING);
+                    }
                     std::thread::sleep(wait);
                     wait = wait.saturating_mul(2).min(WAITS[1]);
                 }

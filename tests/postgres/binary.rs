@@ -84,6 +84,32 @@ fn a_dry_run_needs_no_cache_and_makes_none() {
 }
 
 #[test]
+fn a_worker_that_waits_for_others_says_so() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.database("waits");
+    let sql = Sql::new(&server, "waits");
+    let scene = Scene::of_three();
+    let scan = ["scan", "channel", "--cache", &url, "--key", "fixture"];
+    scene.run(&scan).exits(0).never_says("waiting for packages");
+    sql.run(
+        "INSERT INTO sigindex.worker (channel, alive_until)
+            SELECT id, clock_timestamp() + interval '20 s' FROM sigindex.channel;
+         UPDATE sigindex.claim SET finished = NULL, finished_by = NULL, ticket = 1,
+            worker = (SELECT id FROM sigindex.worker)",
+    );
+    let run = std::thread::scope(|scope| {
+        let run = scope.spawn(|| scene.run(&scan));
+        std::thread::sleep(std::time::Duration::from_secs(4));
+        sql.run("UPDATE sigindex.claim SET finished = clock_timestamp(), finished_by = pg_current_xact_id(), worker = NULL");
+        run.join().unwrap()
+    });
+    run.exits(0)
+        .says("waiting for packages that other workers hold");
+}
+
+#[test]
 fn the_password_comes_from_the_environment_and_goes_nowhere() {
     let Some(mut server) = Server::start() else {
         return;

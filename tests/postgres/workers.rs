@@ -196,6 +196,49 @@ fn nobody_is_dead_because_the_server_was_away() {
 }
 
 #[test]
+fn a_dead_worker_whose_lease_lies_in_the_future_is_missed_after_a_while() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (url, sql) = (server.database("future"), Sql::new(&server, "future"));
+    let [mut alive, mut other] = [0, 1].map(|_| postgres::open_with(&url, "a", limits(3)).unwrap());
+    alive.load(SUBDIR).unwrap();
+    alive.offer(&unread(0..1)).unwrap();
+    assert!(matches!(
+        alive.claim(&[SUBDIR], 9).unwrap(),
+        Claimed::Packages(_)
+    ));
+    other.load(SUBDIR).unwrap();
+    other.offer(&unread(1..3)).unwrap();
+    // One that never renews, and the clock was put back since both took their packages.
+    sql.run(
+        "INSERT INTO sigindex.worker (channel, alive_until) SELECT id, now() FROM sigindex.channel;
+         UPDATE sigindex.claim SET ticket = 1, worker = (SELECT id FROM sigindex.worker
+            WHERE id NOT IN (SELECT worker FROM sigindex.claim WHERE worker IS NOT NULL)
+            ORDER BY alive_until LIMIT 1) WHERE name <> 'p0';
+         UPDATE sigindex.worker SET alive_until = clock_timestamp() + interval '1 hour'",
+    );
+    let held = "SELECT count(*) FROM sigindex.claim WHERE name <> 'p0' AND worker IS NOT NULL";
+    assert_eq!(sql.number(held), 2);
+    let start = Instant::now();
+    let packages = loop {
+        match other.claim(&[SUBDIR], 9).unwrap() {
+            Claimed::Packages(packages) => break packages,
+            claimed => assert_eq!(claimed, Claimed::Wait),
+        }
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let names: Vec<&str> = packages
+        .iter()
+        .map(|one| one.package.name.as_str())
+        .collect();
+    assert_eq!(names, ["p2", "p1"], "who lives keeps what it has");
+    let until = "SELECT count(*) FROM sigindex.worker WHERE alive_until > clock_timestamp() + interval '3 s'";
+    assert_eq!(sql.number(until), 0);
+}
+
+#[test]
 fn what_somebody_else_stored_makes_a_ledger_void() {
     let Some(server) = Server::start() else {
         return;

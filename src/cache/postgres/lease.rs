@@ -12,9 +12,17 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Removes the workers that are dead, by which what they held is free again. Where the server itself was away, nobody is
 /// dead before all had a lease's time to come back.
-const BURY: &str = "DELETE FROM sigindex.worker WHERE id IN (SELECT id FROM sigindex.worker WHERE channel = $1
-    AND alive_until < clock_timestamp() AND pg_postmaster_start_time() + $2::float8 * interval '1 second' < clock_timestamp()
+const BURY: &str =
+    "DELETE FROM sigindex.worker WHERE id IN (SELECT id FROM sigindex.worker WHERE channel = $1
+    AND alive_until < clock_timestamp() AND clock_timestamp() NOT BETWEEN pg_postmaster_start_time()
+        AND pg_postmaster_start_time() + $2::float8 * interval '1 second'
     FOR UPDATE SKIP LOCKED)";
+
+/// Shortens leases that end later than any that could begin now: the server's clock was put back. Whoever lives renews its
+/// own long before it ends, so that nobody who lives is taken for dead by that.
+const SHORTEN: &str = "UPDATE sigindex.worker SET alive_until = clock_timestamp() + $2::float8 * interval '1 second'
+    WHERE id IN (SELECT id FROM sigindex.worker WHERE channel = $1
+    AND alive_until > clock_timestamp() + $2::float8 * interval '1 second' FOR NO KEY UPDATE SKIP LOCKED)";
 
 const ENTER: &str = "INSERT INTO sigindex.worker (channel, alive_until)
     VALUES ($1, clock_timestamp() + $2::float8 * interval '1 second') RETURNING id::text";
@@ -94,10 +102,15 @@ pub(super) async fn clear(
     channel: i32,
     lease: Duration,
 ) -> Result<(), Failure> {
-    session
-        .execute(BURY, &[&channel, &lease.as_secs_f64()])
-        .await?;
+    bury(session, channel, lease.as_secs_f64()).await?;
     session.execute(CLEAR, &[&channel]).await.map(drop)
+}
+
+/// Removes the dead, and sees to it that each one who dies is dead within a lease.
+async fn bury(session: &Session<'_>, channel: i32, lease: f64) -> Result<(), Failure> {
+    let values = [&channel as _, &lease as _];
+    session.execute(SHORTEN, &values).await?;
+    session.execute(BURY, &values).await.map(drop)
 }
 
 /// The worker's name in this transaction: its own, alive again, or a new one where it has none or was taken for dead. The
@@ -113,7 +126,7 @@ pub(super) async fn present(
         Some(worker) => session.execute(RENEW, &[&worker, &lease]).await?,
         None => 0,
     };
-    session.execute(BURY, &[&channel, &lease]).await?;
+    bury(session, channel, lease).await?;
     match (worker, own) {
         (Some(worker), 1) => Ok(worker.to_owned()),
         _ => Ok(session.one(ENTER, &[&channel, &lease]).await?.try_get(0)?),
