@@ -44,7 +44,7 @@ pub fn is_meant_as_shared(name: &str) -> bool {
 }
 
 /// What a channel is called in a cache, which holds many: its place (the folder's path, absolute and without links, or
-/// the URL), and that of its output where that is another one.
+/// the URL, with the endpoint where one is named), and that of its output where that is another one.
 pub fn channel_name(source: &OsStr, target: &OsStr) -> String {
     match source == target {
         true => shown(source),

@@ -100,12 +100,21 @@ impl Place {
         }
     }
 
-    /// What tells it from all other places: the folder's path, absolute and without links, or the URL.
-    pub fn identity(&self) -> &OsStr {
+    /// What it is called: the folder's path, absolute and without links, or the URL.
+    pub fn name(&self) -> &OsStr {
         match self {
             Place::Folder(storage) => storage.root().as_os_str(),
             #[cfg(feature = "object-storage")]
             Place::Objects(storage) => OsStr::new(storage.url()),
+        }
+    }
+
+    /// What tells it from all other places, for what is remembered of it: its name and, of a URL, which store it is in.
+    pub fn identity(&self) -> &OsStr {
+        match self {
+            Place::Folder(_) => self.name(),
+            #[cfg(feature = "object-storage")]
+            Place::Objects(storage) => OsStr::new(storage.identity()),
         }
     }
 
@@ -129,12 +138,12 @@ impl Place {
 
     /// The last part of its name.
     pub fn last_name(&self) -> Option<&str> {
-        Path::new(self.identity()).file_name()?.to_str()
+        Path::new(self.name()).file_name()?.to_str()
     }
 
     /// Whether it is another place, which lies in this one.
     pub fn holds(&self, other: &Place) -> bool {
-        let [outer, inner] = [self, other].map(|place| Path::new(place.identity()));
+        let [outer, inner] = [self, other].map(|place| Path::new(place.name()));
         outer != inner && inner.starts_with(outer)
     }
 

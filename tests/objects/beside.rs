@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::channels::{call, index};
-use crate::endpoint;
 use crate::proxy::{Manners, Proxy};
 use crate::s3::{Bucket, servers};
 use crate::scene::Scene;
@@ -89,7 +88,7 @@ fn a_signature_that_another_one_put_there_meanwhile_counts() {
             );
             let there = bucket.get(&format!("channel/{path}.sig"));
             assert_eq!(there == Some(meanwhile), !is_old, "{verb} {moment:?}");
-            index(&scene, &bucket, &endpoint(server), &[])
+            index(&scene, &bucket, proxy.endpoint(), &[])
                 .exits(0)
                 .counts("opened", 0);
         }

@@ -59,6 +59,21 @@ pub fn objects(bucket: &Bucket) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
+fn buckets_of_one_name_in_two_stores_share_no_cache() {
+    for server in servers() {
+        let (scene, bucket) = (Scene::new(), server.bucket());
+        let spec = PackageSpec::new("a", "1.0", "0").subdir("noarch");
+        let path = spec.path_in_channel(Format::BOTH[0]);
+        bucket.put(&format!("channel/{path}"), spec.bytes(Format::BOTH[0]));
+        let stores = [0, 1].map(|_| Proxy::before(server.address(), Manners::default()));
+        for (store, opened) in [(0, 1), (0, 0), (1, 1), (1, 0), (0, 0)] {
+            let run = index(&scene, &bucket, stores[store].endpoint(), &[]);
+            run.exits(0).counts("opened", opened);
+        }
+    }
+}
+
+#[test]
 fn a_channel_is_the_same_in_a_folder_and_in_object_storage() {
     for server in servers() {
         let scene = Scene::new();

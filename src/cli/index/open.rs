@@ -92,7 +92,7 @@ pub fn demand_channel(source: &Place) -> Result<(), Error> {
         .iter()
         .any(|item| Format::of_os(&item.name).is_some())
     {
-        let folder = shown(source.identity());
+        let folder = shown(source.name());
         return Err(Error::Usage(format!(
             "{folder} is the subdir {name} of a channel, as it seems; name the channel's folder, which holds it, and --subdir {name} for it alone"
         )));
@@ -226,7 +226,7 @@ pub fn default_cache_path(source: &Place, target: &Place) -> Result<PathBuf, Err
     hash.update([0]);
     hash.update(target.identity().as_encoded_bytes());
     let digest: String = hex(&hash.finalize()).chars().take(16).collect();
-    let name = Path::new(source.identity()).file_name();
+    let name = Path::new(source.name()).file_name();
     let name = name.unwrap_or_default().to_string_lossy();
     let name: String = name.chars().take(MAX_NAME).collect();
     let base = resolved(&base).unwrap_or(base);

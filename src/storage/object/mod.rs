@@ -8,6 +8,7 @@ mod client;
 mod connect;
 mod engine;
 mod fault;
+mod identity;
 mod lease;
 mod listing;
 mod patience;
@@ -66,6 +67,7 @@ impl Default for ObjectOptions {
 pub struct ObjectStorage {
     client: Arc<Client>,
     engine: Arc<Engine>,
+    identity: String,
     view: Mutex<View>,
     /// Whether the store does what conditions say.
     probed: Mutex<bool>,
@@ -92,8 +94,10 @@ impl ObjectStorage {
             operation: "start the threads for requests",
             cause,
         })?;
+        let client = Client::new(place, options)?;
         Ok(ObjectStorage {
-            client: Arc::new(Client::new(place, options)?),
+            identity: identity::identity(&client.place, &client.options.variables),
+            client: Arc::new(client),
             engine: Arc::new(engine),
             view: Mutex::default(),
             probed: Mutex::new(false),
@@ -104,6 +108,12 @@ impl ObjectStorage {
     /// The URL, normalised; it holds no credentials.
     pub fn url(&self) -> &str {
         self.client.place.url()
+    }
+
+    /// What tells it from all other places: the URL and, where the environment names them, the store's host and port, and
+    /// the account. It holds no credentials.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Lets go of all that was seen: what is asked for from now on, is as it stands then. For a run that begins anew.
