@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use sigindex::storage::{LockMode, ObjectOptions, ObjectStorage, Storage as _, StorageError};
 
+use crate::channels::{call, index};
 use crate::proxy::{Manners, Proxy};
 use crate::s3::{Bucket, server, servers};
+use crate::scene::Scene;
 use crate::{endpoint, options};
 
 fn leased(bucket: &Bucket, milliseconds: u64) -> ObjectStorage {
@@ -158,4 +160,31 @@ fn what_nothing_names_goes_only_where_no_other_run_can_be_about_to_name_it() {
     assert!(error.is_lost_race(), "{error}");
     assert_eq!(bucket.get("channel/noarch/b"), None);
     drop(held);
+}
+
+#[test]
+fn an_index_is_signed_on_a_store_without_conditions_where_that_is_asked_for() {
+    const WITHOUT: &str = "--no-conditional-writes";
+    let Some(server) = server() else { return };
+    let bucket = server.bucket();
+    let manners = Manners {
+        unconditional: true,
+        ..Manners::default()
+    };
+    let proxy = Proxy::before(server.address(), manners);
+    let scene = Scene::new();
+    index(&scene, &bucket, proxy.endpoint(), &[WITHOUT]).exits(0);
+    for name in ["rootkey", "indexkey"] {
+        scene.run(&["keygen", name]).exits(0);
+    }
+    let url = bucket.url("channel");
+    let trust = |words: &[&str]| call(&scene, proxy.endpoint(), words).run();
+    let keys = ["--root-key", "rootkey", "--index-key", "indexkey"];
+    let init = [&["trust", "init", &url][..], &keys].concat();
+    trust(&init).exits(1).says(WITHOUT);
+    assert!(bucket.get("channel/tuf/1.root.json").is_none());
+    trust(&[&init[..], &[WITHOUT]].concat()).exits(0);
+    assert!(bucket.get("channel/tuf/1.root.json").is_some());
+    index(&scene, &bucket, proxy.endpoint(), &[WITHOUT]).exits(0);
+    trust(&["trust", "refresh", &url, WITHOUT]).exits(0);
 }

@@ -41,6 +41,9 @@ pub struct WriteArgs {
     /// Go without the lock, on file systems that have none
     #[arg(long, conflicts_with = "wait")]
     no_lock: bool,
+    /// Write to object storage that knows no conditional writes
+    #[arg(long)]
+    no_conditional_writes: bool,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }
@@ -81,11 +84,15 @@ pub struct Place {
 impl Place {
     /// To look at.
     pub fn open(args: &PlaceArgs) -> Result<Place, Error> {
+        Place::open_for(args, Writes::Conditional)
+    }
+
+    fn open_for(args: &PlaceArgs, writes: Writes) -> Result<Place, Error> {
         let folder = args.folder.open()?;
         let keyring = folder.public_keys()?;
         demand_read(&keyring)?;
         let name = shown(&args.channel);
-        let place = place::Place::open(&args.channel, Writes::Conditional)?;
+        let place = place::Place::open(&args.channel, writes)?;
         let name = match name.trim_end_matches('/') {
             "" => "/".to_owned(),
             name => name.to_owned(),
@@ -108,7 +115,11 @@ impl Place {
 
     /// To write in, under the channel's lock.
     pub fn lock(args: &PlaceArgs, write: &WriteArgs) -> Result<Place, Error> {
-        let mut place = Place::open(args)?;
+        let writes = match write.no_conditional_writes {
+            true => Writes::Unconditional,
+            false => Writes::Conditional,
+        };
+        let mut place = Place::open_for(args, writes)?;
         if write.dry_run {
             return Ok(place);
         }
