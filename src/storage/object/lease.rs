@@ -16,6 +16,7 @@ use super::ObjectStorage;
 use super::client::{Client, Expected, Put};
 use super::engine::Engine;
 use super::view::Seen;
+use crate::shown::line;
 use crate::storage::{LockMode, StorageError};
 
 /// The object. It stays: taking it away could take away another's.
@@ -23,6 +24,9 @@ pub const LOCK: &str = ".sigindex.lock";
 
 /// The most of it that is read, in bytes.
 const MOST: usize = 4 << 10;
+
+/// The most characters of a holder's name that are shown.
+const MOST_SHOWN: usize = 200;
 
 /// What stands in the object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +66,14 @@ impl Claim {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');
         Arc::new(bytes)
+    }
+
+    /// Who holds it, fit for one line: whoever may write the object may have written it.
+    fn shown_holder(&self) -> String {
+        let mut chars = self.holder.chars();
+        let shown: String = chars.by_ref().take(MOST_SHOWN).collect();
+        let cut = if chars.next().is_some() { "…" } else { "" };
+        format!("{}{cut}", line(&shown))
     }
 
     fn is_free(&self) -> bool {
@@ -200,7 +212,7 @@ async fn take(client: &Client, mode: LockMode) -> Result<(Claim, Seen), StorageE
                     Some(_) if mode == LockMode::Fail && !claim.is_free() => {
                         return Err(StorageError::Locked {
                             path: client.place.shown(LOCK),
-                            holder: claim.holder,
+                            holder: claim.shown_holder(),
                         });
                     }
                     _ => Instant::now(),
@@ -319,5 +331,24 @@ impl Drop for Lease {
             })
             .await
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_says_one_short_line() {
+        let told = |holder: &str| {
+            let claim = serde_json::json!({ "holder": holder, "token": "t" });
+            Claim::read(claim.to_string().as_bytes()).shown_holder()
+        };
+        let forged = told("process 1\nerror: all is lost\r\u{1b}[2J\u{202e}");
+        assert_eq!(forged, r"process 1\nerror: all is lost\r\u{1b}[2J\u{202e}");
+        assert_eq!(told(&"é".repeat(200)), "é".repeat(200));
+        assert_eq!(told(&"é".repeat(1_000)), format!("{}…", "é".repeat(200)));
+        let ours = Claim::new();
+        assert_eq!(ours.shown_holder(), ours.holder);
     }
 }
