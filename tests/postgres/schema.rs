@@ -72,6 +72,51 @@ fn what_a_database_is_and_has_is_looked_at_first() {
 }
 
 #[test]
+fn a_schema_that_is_not_as_sigindex_made_it_is_called_so() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let foreign = [
+        "CREATE TABLE sigindex.migration (version int)",
+        "CREATE TABLE sigindex.migration AS SELECT -1 AS version",
+        "CREATE TABLE sigindex.migration AS SELECT 1 AS version",
+        "CREATE TABLE sigindex.migration AS SELECT 1::bigint AS version",
+        "CREATE TABLE sigindex.migration AS SELECT '1'::text AS version",
+        "CREATE TABLE sigindex.migration (v int)",
+        "CREATE TABLE sigindex.channel (a int)",
+    ];
+    let foreign = foreign.map(|made| format!("CREATE SCHEMA sigindex; {made}"));
+    let changed = [
+        "channel ALTER id TYPE bigint",
+        "channel RENAME name TO title",
+    ];
+    let changed = changed.map(|change| format!("ALTER TABLE sigindex.{change}"));
+    for (at, made) in foreign.iter().chain(&changed).enumerate() {
+        let database = format!("foreign_{at}");
+        let (url, sql) = (server.database(&database), Sql::new(&server, &database));
+        if made.starts_with("ALTER") {
+            drop(postgres::open(&url, "a").unwrap());
+        }
+        sql.run(made);
+        for error in [
+            postgres::open(&url, "a").map(drop).unwrap_err(),
+            postgres::open_read_only(&url, "a").map(drop).unwrap_err(),
+        ] {
+            let error = error.to_string();
+            assert!(
+                error.contains("the schema sigindex is not as sigindex made it"),
+                "{made}: {error}"
+            );
+        }
+    }
+    // One that is empty serves.
+    let (url, sql) = (server.database("empty"), Sql::new(&server, "empty"));
+    sql.run("CREATE SCHEMA sigindex");
+    assert!(postgres::open_read_only(&url, "a").unwrap().is_none());
+    drop(postgres::open(&url, "a").unwrap());
+}
+
+#[test]
 fn a_worker_needs_no_more_than_the_docs_say() {
     let Some(server) = Server::start() else {
         return;

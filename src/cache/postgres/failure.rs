@@ -8,6 +8,10 @@ use std::time::Duration;
 use deadpool_postgres::PoolError;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{WasNull, WrongType};
+
+/// What to do about tables that are there and are not those that sigindex makes.
+pub(super) const FOREIGN: &str = "the schema sigindex is not as sigindex made it; look what it holds, and drop it (DROP SCHEMA sigindex CASCADE), by which it is built anew, or name another database with --cache";
 
 /// Why one attempt failed.
 #[derive(Debug)]
@@ -82,6 +86,7 @@ impl Failure {
                 None if self.passes() => {
                     "see that the server runs and can be reached, and run again: what was remembered stays"
                 }
+                None if is_of_a_type(cause) => FOREIGN,
                 None => {
                     "look at the URL, the password ($PGPASSWORD, ~/.pgpass) and, for TLS, at sslmode and sslrootcert"
                 }
@@ -114,9 +119,9 @@ fn remedy_of(code: &SqlState) -> &'static str {
         "42501" => {
             "let a role that may make the schema sigindex run first, and grant this one USAGE on that schema and SELECT, INSERT, UPDATE, DELETE on its tables"
         }
-        "42P01" | "42703" | "3F000" => {
-            "the schema sigindex is not as sigindex made it; drop it, and it is built anew"
-        }
+        // Tables, columns, types, functions and constraints that are missing, are others, or are there already.
+        "42P01" | "42P07" | "42P10" | "42703" | "42704" | "42710" | "42804" | "42809" | "42830"
+        | "42846" | "42883" | "3F000" | "23502" | "428C9" => FOREIGN,
         "57014" => {
             "the statement took longer than its time limit; see what else the server does, and run again: what was remembered stays"
         }
@@ -140,6 +145,12 @@ fn chain(error: &Error) -> String {
         next = cause.source();
     }
     said
+}
+
+/// Whether a column has another type than those that sigindex made.
+fn is_of_a_type(error: &Error) -> bool {
+    let cause = error.source();
+    cause.is_some_and(|cause| cause.is::<WrongType>() || cause.is::<WasNull>())
 }
 
 /// Whether the network is the cause, and not what came over it.

@@ -5,7 +5,7 @@
 //! other, it keeps its table wherever the search path leads, and it has no word for a schema that is newer than the
 //! program. What is left of it beyond that is the loop below.
 
-use super::failure::Failure;
+use super::failure::{FOREIGN, Failure};
 use super::server::{Access, Server, Session};
 use crate::cache::CacheError;
 
@@ -18,7 +18,15 @@ const LOCK: i64 = 0x7369_6769_6e64_6578;
 /// The oldest server that serves: the functions that tell which transaction a snapshot sees came with it.
 const OLDEST: i32 = 130_000;
 
-const VERSION: &str = "SELECT coalesce(max(version), 0) FROM sigindex.migration";
+/// Nothing where no step was noted.
+const VERSION: &str = "SELECT max(version) FROM sigindex.migration";
+
+/// Whether the steps are noted, and whether anything stands where the first one makes its tables. Not by names that are
+/// looked up: that needs a right to the schema, or fails where there is none.
+const FOUND: &str =
+    "SELECT coalesce(bool_or(relname = 'migration'), false), coalesce(bool_or(relname IN
+        ('channel', 'package', 'seen', 'stored', 'ledger', 'worker', 'claim')), false)
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = 'sigindex'";
 
 /// What stands in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,15 +102,21 @@ async fn serves(session: &Session<'_>) -> Result<(), Failure> {
 
 /// How many steps were made.
 async fn version(session: &Session<'_>) -> Result<i32, Failure> {
-    // Not by a name that is looked up: that needs a right to the schema, or fails where there is none.
-    let sql =
-        "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE nspname = 'sigindex' AND relname = 'migration')";
-    let is_there: bool = session.one(sql, &[]).await?.try_get(0)?;
-    if !is_there {
-        return Ok(0);
+    let found = session.one(FOUND, &[]).await?;
+    let (has_steps, has_others): (bool, bool) = (found.try_get(0)?, found.try_get(1)?);
+    let foreign = |cause: &str| Failure::Refused {
+        cause: cause.to_owned(),
+        remedy: FOREIGN,
+    };
+    if !has_steps {
+        return match has_others {
+            true => Err(foreign("its tables have no sigindex.migration beside them")),
+            false => Ok(0),
+        };
     }
-    let version: i32 = session.one(VERSION, &[]).await?.try_get(0)?;
+    let version: Option<i32> = session.one(VERSION, &[]).await?.try_get(0)?;
+    let version = version.filter(|version| *version > 0);
+    let version = version.ok_or_else(|| foreign("sigindex.migration names no version"))?;
     match version <= newest() {
         true => Ok(version),
         false => Err(Failure::Refused {

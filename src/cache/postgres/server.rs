@@ -14,7 +14,7 @@ use tokio_postgres::{IsolationLevel, Portal, Row};
 
 use super::Limits;
 use super::address::Address;
-use super::failure::Failure;
+use super::failure::{FOREIGN, Failure};
 use crate::cache::CacheError;
 
 /// One for what is asked, one for the lease that is renewed meanwhile, and one to spare while a broken one goes.
@@ -319,7 +319,7 @@ impl Session<'_> {
         let row = self.query(sql, values).await?.pop();
         row.ok_or_else(|| Failure::Refused {
             cause: "a statement has no answer".to_owned(),
-            remedy: "look whether the schema sigindex is as sigindex made it",
+            remedy: FOREIGN,
         })
     }
 
