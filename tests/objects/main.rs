@@ -27,6 +27,7 @@ mod beside;
 mod channels;
 mod locks;
 mod meetings;
+mod settings;
 mod signed;
 mod storage;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::ClientConfigKey;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::PaginatedListStore;
 use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, RetryConfig};
 
@@ -15,6 +15,7 @@ use super::ObjectOptions;
 use super::fault;
 use super::place::{Place, Scheme};
 use super::profile::{PROFILE_REMEDY, Profile, ProfileFault};
+use super::settings::Form;
 use super::variables::Variables;
 use crate::storage::StorageError;
 
@@ -55,6 +56,7 @@ pub fn reach(place: &Place, options: &ObjectOptions) -> Result<Reached, StorageE
         retry_timeout: options.patience,
     };
     let variables = &options.variables;
+    check(place, variables)?;
     let bucket = place.bucket.as_str();
     match place.scheme {
         Scheme::S3 => {
@@ -95,7 +97,7 @@ pub fn reach(place: &Place, options: &ObjectOptions) -> Result<Reached, StorageE
                     Ok(key) => builder.with_config(key, value),
                     Err(_) => builder,
                 });
-            let builder = match variables.get("IDENTITY_ENDPOINT") {
+            let builder = match variables.get(IDENTITY) {
                 Some(endpoint) => builder.with_msi_endpoint(endpoint),
                 None => builder,
             };
@@ -148,17 +150,21 @@ fn amazon(place: &Place, variables: &Variables) -> Result<AmazonS3Builder, Stora
                 }
             });
     let profile = Profile::of(|name| variables.get(name)).map_err(wrong)?;
+    let from_profile = |builder: AmazonS3Builder, (key, name, form)| {
+        Ok(match profile.usable(name, form).map_err(wrong)? {
+            Some(value) => builder.with_config(key, value),
+            None => builder,
+        })
+    };
     let builder = [
-        (AmazonS3ConfigKey::Region, "region"),
-        (AmazonS3ConfigKey::Endpoint, "endpoint_url"),
+        (AmazonS3ConfigKey::Region, "region", Form::Label),
+        (AmazonS3ConfigKey::Endpoint, "endpoint_url", Form::Url),
     ]
     .into_iter()
-    .fold(builder, |builder, (key, name)| {
-        match (builder.get_config_value(&key), profile.get(name)) {
-            (None, Some(value)) => builder.with_config(key, value),
-            _ => builder,
-        }
-    });
+    .filter(|(key, ..)| builder.get_config_value(key).is_none())
+    .collect::<Vec<_>>()
+    .into_iter()
+    .try_fold(builder, from_profile)?;
     // Keys in the environment win over those of a profile, unless it is named: all or none.
     let given = KEYS_ELSEWHERE
         .iter()
@@ -180,13 +186,42 @@ fn amazon(place: &Place, variables: &Variables) -> Result<AmazonS3Builder, Stora
         (AmazonS3ConfigKey::SecretAccessKey, "aws_secret_access_key"),
         (AmazonS3ConfigKey::Token, "aws_session_token"),
     ];
-    Ok(keys
-        .into_iter()
-        .fold(builder, |builder, (key, name)| match profile.get(name) {
-            Some(value) => builder.with_config(key, value),
-            None => builder,
-        }))
+    let keys = keys.into_iter().map(|(key, name)| (key, name, Form::Word));
+    keys.into_iter().try_fold(builder, from_profile)
 }
+
+/// Makes sure that requests can be made of what the environment says.
+fn check(place: &Place, variables: &Variables) -> Result<(), StorageError> {
+    let prefix = match place.scheme {
+        Scheme::S3 => "AWS_",
+        Scheme::Google => "GOOGLE_",
+        Scheme::Azure => "AZURE_",
+    };
+    let is_used = |name: &str| match place.scheme {
+        Scheme::S3 => name.parse::<AmazonS3ConfigKey>().is_ok(),
+        Scheme::Google => name.parse::<GoogleConfigKey>().is_ok(),
+        Scheme::Azure => name.parse::<AzureConfigKey>().is_ok(),
+    };
+    let identity = variables.get(IDENTITY).filter(|_| prefix == "AZURE_");
+    let identity = identity.map(|value| (IDENTITY.to_owned(), Form::Url.fault(&value)));
+    let all = variables.beginning(prefix);
+    let used = all.filter(|(name, _)| is_used(name));
+    let mut checked = used
+        .map(|(name, value)| (name.to_ascii_uppercase(), Form::of(&name).fault(value)))
+        .chain(identity);
+    let wrong = checked.find_map(|(name, fault)| Some((name, fault?)));
+    wrong.map_or(Ok(()), |(name, fault)| {
+        Err(StorageError::Object {
+            path: place.shown(""),
+            operation: "prepare requests",
+            cause: format!("{name} {fault}"),
+            remedy: "set it right in the environment",
+        })
+    })
+}
+
+/// Where Azure's machines ask for credentials.
+const IDENTITY: &str = "IDENTITY_ENDPOINT";
 
 /// Variables that say where else keys are, or that none are needed.
 const KEYS_ELSEWHERE: [&str; 4] = [

@@ -10,6 +10,7 @@ use object_store::gcp::GoogleConfigKey;
 
 use super::place::{Place, Scheme};
 use super::profile::Profile;
+use super::settings::Form;
 use super::variables::Variables;
 
 /// Where Azure's emulator listens.
@@ -47,7 +48,9 @@ fn amazon(variables: &Variables) -> Option<String> {
             return None;
         }
         let profile = Profile::of(|name| variables.get(name)).ok()?;
-        profile.get("endpoint_url").map(str::to_owned)
+        // One of no use fails the run before anything is remembered.
+        let endpoint = profile.usable("endpoint_url", Form::Url).ok()?;
+        endpoint.map(str::to_owned)
     })
 }
 

@@ -15,6 +15,7 @@ mod patience;
 mod place;
 mod profile;
 mod reading;
+mod settings;
 mod variables;
 mod view;
 mod writing;

@@ -5,6 +5,12 @@ use object_store::path::Path;
 
 use crate::storage::StorageError;
 
+/// The longest key of an object, in bytes, in all of these stores.
+const MOST_OF_A_KEY: usize = 1_024;
+
+/// The longest name of a bucket, in bytes.
+const MOST_OF_A_BUCKET: usize = 255;
+
 /// Which protocol is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
@@ -58,10 +64,20 @@ impl Place {
         if bucket.is_empty() {
             return Err(wrong(url, "it names no bucket"));
         }
+        if !is_bucket(scheme, bucket) {
+            let why = "no bucket has such a name: it has other letters in it than A to Z, 0 to 9, `.`, `_` and `-`, or is none";
+            return Err(wrong(&url.escape_debug().to_string(), why));
+        }
         let prefix = prefix.trim_end_matches('/');
         if !is_plain(prefix) {
             let why = "its prefix has an empty part, `.`, `..` or a control character";
             return Err(wrong(&url.escape_debug().to_string(), why));
+        }
+        if prefix.len() > MOST_OF_A_KEY {
+            return Err(wrong(
+                word,
+                "its prefix has more than 1,024 bytes, and no key has",
+            ));
         }
         let url = match prefix {
             "" => format!("{word}://{bucket}"),
@@ -94,7 +110,7 @@ impl Place {
             "" => path.to_owned(),
             prefix => format!("{prefix}/{path}"),
         };
-        (is_plain(path) && !path.is_empty())
+        (is_plain(path) && !path.is_empty() && key.len() <= MOST_OF_A_KEY)
             .then(|| Path::parse(key).ok())
             .flatten()
     }
@@ -105,6 +121,21 @@ impl Place {
         let parts = parts.into_iter().filter(|part| !part.is_empty());
         parts.map(|part| format!("{part}/")).collect()
     }
+}
+
+/// Whether a bucket can have the name, as far as a URL is to be made of it. Of Azure's containers, some begin with `$`.
+fn is_bucket(scheme: Scheme, name: &str) -> bool {
+    let rest = match scheme {
+        Scheme::Azure => name.strip_prefix('$').unwrap_or(name),
+        Scheme::S3 | Scheme::Google => name,
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    // Such a name is that of a host in other letters, where the bucket is part of the host.
+    let is_encoded = scheme == Scheme::S3 && name.to_ascii_lowercase().starts_with("xn--");
+    !matches!(rest, "" | "." | "..")
+        && rest.len() <= MOST_OF_A_BUCKET
+        && rest.bytes().all(plain)
+        && !is_encoded
 }
 
 /// Whether no part of a path leads elsewhere, or is none.
@@ -146,6 +177,35 @@ mod tests {
             let error = Place::of(url).unwrap_err().to_string();
             assert!(!error.contains("hidden"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_bucket_has_a_name_that_a_url_can_have() {
+        let long = format!("s3://b/{}", "x".repeat(1_025));
+        for url in [
+            "s3://b b/c",
+            "s3://b\n/c",
+            "s3://b\\c/d",
+            "s3://../b",
+            "s3://./c",
+            "s3://b%20/c",
+            "s3://ü/c",
+            "s3://$web/c",
+            "s3://xn--a/c",
+            "gs://b b",
+            "az://b b/c",
+            "az://$/c",
+            long.as_str(),
+        ] {
+            let error = Place::of(url).unwrap_err().to_string();
+            assert!(!error.contains('\n') && error.len() < 400, "{error}");
+        }
+        for url in ["az://$web/c", "gs://my_bucket.example.com", "s3://B-1.x_y"] {
+            assert_eq!(Place::of(url).unwrap().url(), url);
+        }
+        let deep = "x".repeat(1_024);
+        assert!(Place::of("s3://b").unwrap().key(&deep).is_some());
+        assert!(Place::of("s3://b/c").unwrap().key(&deep).is_none());
     }
 
     #[test]

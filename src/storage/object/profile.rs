@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::settings::Form;
 use crate::shown::shown;
 use crate::storage::{OwnPath, Unread, read_own_text};
 
@@ -13,7 +14,14 @@ const MAX_PROFILES: u64 = 1 << 20;
 /// What a profile gives.
 #[derive(Default, Clone, PartialEq, Eq)]
 pub struct Profile {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Value>,
+}
+
+/// A value, and the file that gives it.
+#[derive(Clone, PartialEq, Eq)]
+struct Value {
+    text: String,
+    file: String,
 }
 
 /// Why there is none to be had.
@@ -49,14 +57,14 @@ const CREDENTIALS: Kept = Kept {
 };
 
 impl Kept {
-    /// Its text, if there is one. One that this user may not read is none where nobody asked for it: neither the file
+    /// Its text and its path, if there is one. One that this user may not read is none where nobody asked for it: neither the file
     /// was named, nor a profile (`is_asked`).
     fn read(
         &self,
         home: Option<&Path>,
         named: Option<String>,
         is_asked: bool,
-    ) -> Result<Option<String>, ProfileFault> {
+    ) -> Result<Option<(String, String)>, ProfileFault> {
         let default = || Some(OwnPath::Default(home?.join(".aws").join(self.default)));
         let place = named.map(|path| OwnPath::Named(PathBuf::from(path)));
         let Some(place) = place.or_else(default) else {
@@ -65,10 +73,11 @@ impl Kept {
         let is_asked = is_asked || matches!(place, OwnPath::Named(_));
         match read_own_text(&place, MAX_PROFILES) {
             Err(why) if passes_over(&why, is_asked) => Ok(None),
-            read => read.map_err(|why| ProfileFault {
+            Err(why) => Err(ProfileFault {
                 cause: format!("{} can't be read: {why}", shown(place.path())),
                 remedy: self.remedy,
             }),
+            Ok(read) => Ok(read.map(|text| (text, shown(place.path())))),
         }
     }
 }
@@ -111,8 +120,12 @@ impl Profile {
             .map(|section| (&config, section))
             .chain([(&credentials, &name)])
         {
-            let values = text.as_deref().and_then(|text| section_of(text, section));
-            if let Some(values) = values {
+            let Some((text, file)) = text else { continue };
+            if let Some(values) = section_of(text, section) {
+                let values = values.into_iter().map(|(name, text)| {
+                    let file = file.clone();
+                    (name, Value { text, file })
+                });
                 found.get_or_insert_with(BTreeMap::new).extend(values);
             }
         }
@@ -130,9 +143,22 @@ impl Profile {
         Ok(profile)
     }
 
-    /// A value, by its name in the file.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+    /// A value that requests are made of, by its name in the file.
+    ///
+    /// # Errors
+    /// When none can be made of it.
+    pub fn usable(&self, name: &str, form: Form) -> Result<Option<&str>, ProfileFault> {
+        let Some(Value { text, file }) = self.values.get(name).filter(|v| !v.text.is_empty())
+        else {
+            return Ok(None);
+        };
+        match form.fault(text) {
+            None => Ok(Some(text)),
+            Some(why) => Err(ProfileFault {
+                cause: format!("in {file}, {name} {why}"),
+                remedy: PROFILE_REMEDY,
+            }),
+        }
     }
 
     /// How else it gives its keys, where it has none itself.
@@ -173,6 +199,29 @@ fn section_of(text: &str, wanted: &str) -> Option<BTreeMap<String, String>> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+
+    impl Profile {
+        fn get(&self, name: &str) -> Option<&str> {
+            self.values.get(name).map(|value| value.text.as_str())
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_use_is_told_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("credentials");
+        std::fs::write(&path, "[default]\naws_access_key_id = hidden\u{1}\nx = y\n").unwrap();
+        let file = path.to_str().unwrap().to_owned();
+        let only = |asked: &str| (asked == "AWS_SHARED_CREDENTIALS_FILE").then(|| file.clone());
+        let profile = Profile::of(only).unwrap();
+        let fault = profile.usable("aws_access_key_id", Form::Word).unwrap_err();
+        for word in [file.as_str(), "aws_access_key_id", "control character"] {
+            assert!(fault.cause.contains(word), "{fault:?}");
+        }
+        assert!(!fault.cause.contains("hidden"), "{fault:?}");
+        assert_eq!(profile.usable("x", Form::Word).unwrap(), Some("y"));
+        assert_eq!(profile.usable("absent", Form::Word).unwrap(), None);
+    }
 
     #[test]
     fn a_profile_is_read_from_both_files() {
