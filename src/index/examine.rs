@@ -172,6 +172,7 @@ impl Examiner<'_> {
             Ok(read) => read,
             Err(Unread::Cancelled) => return Err(Error::Interrupted),
             Err(Unread::Refused(refusal)) => {
+                self.places.demand_answers()?;
                 return Ok(Examined {
                     opened: true,
                     ..refused(file, refusal)
@@ -191,6 +192,9 @@ impl Examiner<'_> {
         let verdict = self.verdict(shelf, file, &facts, signature, &attestations);
         let sign = verdict == Verdict::Sign;
         let mut examined = self.conclude(shelf, file, stat, facts, attestations, verdict);
+        if examined.standing.is_err() {
+            self.places.demand_answers()?;
+        }
         if sign {
             self.sign(&mut examined, replaces)?;
         }

@@ -40,6 +40,15 @@ impl<'a> Places<'a> {
         self.output.unwrap_or(self.source)
     }
 
+    /// Makes sure that what was found there is so: what a store did not answer is no fault of a package.
+    ///
+    /// # Errors
+    /// When a store left something unanswered.
+    pub fn demand_answers(&self) -> Result<(), Error> {
+        self.source.demand_answers()?;
+        Ok(self.target().demand_answers()?)
+    }
+
     /// What tells what was published in the target.
     pub fn published(&self) -> Witness<'a> {
         let [vouched, _] = self.vouched;

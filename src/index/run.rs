@@ -59,6 +59,7 @@ impl Run<'_> {
     /// When something could not be written, no package could be signed, or the run is to stop.
     pub fn examine(&self, mut collector: Collector<'_>) -> Result<Vec<Examined>, Error> {
         let (settled, jobs) = self.survey();
+        self.examiner.places.demand_answers()?;
         collector.take(settled, None)?;
         let bytes = jobs
             .iter()
@@ -70,6 +71,7 @@ impl Run<'_> {
             Stage::Scan(Share::Claimed) => self.read_claimed(jobs, &mut collector)?,
             _ => self.read_all(jobs, &mut collector)?,
         }
+        self.examiner.places.demand_answers()?;
         Ok(collector.finish())
     }
 

@@ -68,6 +68,15 @@ pub trait Storage: Send + Sync {
     /// lets it; what was created stays. In object storage all stays that was done, and [`StorageError::LostRace`] says
     /// that another run replaced what this one rests on.
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError>;
+
+    /// Makes sure that all that was asked for until now was answered, be it with an error. What a store kept to itself
+    /// says nothing of the files there.
+    ///
+    /// # Errors
+    /// The first that was not.
+    fn demand_answers(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 }
 
 /// Takes away the temporary files in a channel's or a file's folder that runs left which were killed long ago, as far as
@@ -304,6 +313,18 @@ pub enum StorageError {
         /// What was being done.
         operation: &'static str,
         /// Why it failed, as the store says.
+        cause: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// A request to object storage got no answer, or none that says anything, however often it was made.
+    #[error("{path}: can't {operation}: {cause}; {remedy}")]
+    Unavailable {
+        /// The object, by its URL.
+        path: String,
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed, as far as the store says.
         cause: String,
         /// What to do about it.
         remedy: &'static str,

@@ -104,6 +104,7 @@ fn is_refused(manners: Manners) {
     let open = |unconditional| {
         let options = ObjectOptions {
             unconditional,
+            patience: Duration::from_secs(2),
             ..options(proxy.endpoint())
         };
         ObjectStorage::open(&bucket.url("channel"), options).unwrap()

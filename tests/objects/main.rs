@@ -25,6 +25,7 @@ mod scene;
 
 mod beside;
 mod channels;
+mod ill;
 mod locks;
 mod meetings;
 mod settings;

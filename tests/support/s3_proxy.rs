@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::scene::builder::Random;
 
@@ -24,6 +24,10 @@ pub struct Manners {
     pub one_by_one: bool,
     /// From how many bytes on the answer to a GET is cut off, once for each key.
     pub cut: Option<usize>,
+    /// How long, from the first request on, the store is ill, and answers so.
+    pub ill: Option<(Duration, &'static str)>,
+    /// Part of the target of requests that are never answered well.
+    pub never: Option<&'static str>,
 }
 
 /// What is done before a request, `METHOD TARGET`, reaches the server.
@@ -43,6 +47,7 @@ struct Shared {
     log: Mutex<Vec<String>>,
     writes: Mutex<()>,
     cut: Mutex<std::collections::HashSet<String>>,
+    begun: std::sync::OnceLock<Instant>,
 }
 
 /// What becomes of a request.
@@ -78,6 +83,7 @@ impl Proxy {
             log: Mutex::default(),
             writes: Mutex::default(),
             cut: Mutex::default(),
+            begun: std::sync::OnceLock::new(),
         });
         let all = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -109,7 +115,14 @@ impl Shared {
             let mut words = head.split(' ');
             let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
             self.log.lock().unwrap().push(format!("{method} {target}"));
-            let fault = self.fault();
+            let begun = self.begun.get_or_init(Instant::now);
+            let ill = self.manners.ill.filter(|(time, _)| begun.elapsed() < *time);
+            let never = self.manners.never.filter(|part| target.contains(part));
+            let never = never.map(|_| "500 Internal Server Error");
+            let fault = match ill.map(|(_, status)| status).or(never) {
+                Some(status) => Fault::Answered(status),
+                None => self.fault(),
+            };
             if let Fault::Answered(status) = fault {
                 let length = "Content-Length: 0\r\n\r\n";
                 write!(client, "HTTP/1.1 {status}\r\n{length}").ok()?;

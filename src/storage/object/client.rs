@@ -14,6 +14,7 @@ use object_store::{
 };
 
 use super::ObjectOptions;
+use super::answers::Answers;
 use super::connect::{Reached, reach};
 use super::fault::{self, Meaning};
 use super::patience::Patience;
@@ -62,6 +63,8 @@ pub struct Client {
     store: Arc<dyn ObjectStore>,
     large: Arc<dyn ObjectStore>,
     pages: Arc<dyn PaginatedListStore>,
+    /// What it answered.
+    pub answers: Answers,
 }
 
 /// A content, shared with whoever made it.
@@ -90,12 +93,20 @@ impl Client {
             store,
             large,
             pages,
+            answers: Answers::default(),
         })
     }
 
-    /// A failure, told.
+    /// A failure, told; and kept, where it says nothing but that the store gives no answer.
     pub fn told(&self, path: &str, operation: &'static str, error: &Error) -> StorageError {
-        fault::told(self.place.shown(path), operation, error)
+        let told = fault::told(self.place.shown(path), operation, error);
+        self.answers.keep(&told);
+        told
+    }
+
+    /// How long a request is tried again.
+    pub fn patience(&self) -> Patience {
+        Patience::up_to(self.options.patience)
     }
 
     /// The pages of listings.
@@ -181,8 +192,8 @@ impl Client {
         Ok((bytes, seen))
     }
 
-    /// Asks again where an answer got lost on its way, with ever longer pauses, as long as the patience lasts. For what
-    /// may be done twice.
+    /// Asks again where an answer got lost on its way or the store had none, with ever longer pauses, as long as the
+    /// patience lasts. For what may be done twice.
     ///
     /// # Errors
     /// The last that came.
@@ -190,7 +201,23 @@ impl Client {
         &self,
         ask: impl Fn() -> F,
     ) -> Result<T, Error> {
-        Patience::up_to(self.options.patience).again(ask).await
+        self.patiently(self.patience(), ask).await
+    }
+
+    async fn patiently<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        mut patience: Patience,
+        ask: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        loop {
+            match ask().await {
+                Err(error) if self.answers.is_worth(&error, &patience) => patience.pause().await,
+                done => {
+                    self.answers.take(done.is_ok());
+                    return done;
+                }
+            }
+        }
     }
 
     /// Writes an object under a condition. Where an answer got lost, what stands there tells whether it was done.
@@ -218,7 +245,7 @@ impl Client {
             Some(expected) => expected,
             None => return Ok(Put::Lost),
         };
-        let mut patience = Patience::up_to(self.options.patience);
+        let mut patience = self.patience();
         loop {
             let error = match self.put_once(&key, content, &expected).await {
                 Ok(seen) => return Ok(Put::Done(seen)),
@@ -230,9 +257,11 @@ impl Client {
                     Some(Ok(seen)) => return Ok(Put::Done(seen)),
                     // It stood there for a moment, or two were written at once.
                     None if expected == Expected::Nothing && in_time => {}
+                    // Another write to it was under way: the next answer tells whether that one was done.
+                    Some(Err(())) if is_conflict(&error, &expected) && in_time => {}
                     _ => return Ok(Put::Lost),
                 },
-                Meaning::Unsure if in_time => {}
+                _ if self.answers.is_worth(&error, &patience) => {}
                 _ if expected != Expected::Anything && fault::is_unknown_to(&error) => {
                     let path = self.place.shown("");
                     return Err(StorageError::Unconditional { path });
@@ -254,7 +283,7 @@ impl Client {
         expected: &Expected,
     ) -> Result<bool, StorageError> {
         let key = self.key(path)?;
-        let mut patience = Patience::up_to(self.options.patience);
+        let mut patience = self.patience();
         loop {
             let error = match self.put_once(&key, content, expected).await {
                 Ok(_) => return Ok(false),
@@ -262,7 +291,7 @@ impl Client {
             };
             match fault::meaning(&error) {
                 Meaning::Refused => return Ok(true),
-                Meaning::Unsure if patience.lasts() => patience.pause().await,
+                _ if self.answers.is_worth(&error, &patience) => patience.pause().await,
                 _ if fault::is_unknown_to(&error) => return Ok(false),
                 _ => return Err(self.told(path, "try a conditional write of", &error)),
             }
@@ -376,9 +405,9 @@ impl Client {
         };
         let first = paths.first().map_or("", String::as_str);
         // No condition protects what stands there by the time: what got no answer is not asked for again for long enough
-        // that another run can have taken over. (What the store itself denies, the crate beneath asks for again.)
+        // that another run can have taken over.
         let patience = Patience::up_to(self.options.patience.min(self.options.lease / 4));
-        let gone = patience.again(|| self.delete_once(&keys)).await;
+        let gone = self.patiently(patience, || self.delete_once(&keys)).await;
         gone.map_err(|error| self.told(first, operation, &error))
     }
 
@@ -400,6 +429,11 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// Whether a write of something in another's place met with another write at the same moment.
+fn is_conflict(error: &Error, expected: &Expected) -> bool {
+    matches!(error, Error::AlreadyExists { .. }) && matches!(expected, Expected::This(_))
 }
 
 /// What an answer says of an object.

@@ -1,6 +1,8 @@
 //! How a store is reached. Owns what the environment and profile files say of it: credentials, endpoint, region, and
 //! the limits on time; shows none of it.
 
+use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,9 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::ClientConfigKey;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::PaginatedListStore;
-use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, RetryConfig};
+use object_store::{
+    BackoffConfig, ClientOptions, CredentialProvider, Error, ObjectStore, RetryConfig,
+};
 
 use super::ObjectOptions;
 use super::fault;
@@ -46,33 +50,21 @@ pub struct Reached {
 /// # Errors
 /// When the environment's settings contradict each other, or a profile that is named is not there.
 pub fn reach(place: &Place, options: &ObjectOptions) -> Result<Reached, StorageError> {
-    let retry = RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(15),
-            base: 2.0,
-        },
-        max_retries: 12,
-        retry_timeout: options.patience,
-    };
     let variables = &options.variables;
     check(place, variables)?;
     let bucket = place.bucket.as_str();
     match place.scheme {
         Scheme::S3 => {
             let builder = amazon(place, variables)?;
-            let builder = builder.with_bucket_name(bucket).with_retry(retry.clone());
+            let builder = builder.with_bucket_name(bucket);
             let client = |time| connections(variables, "AWS_", time);
-            let credentials = builder.clone().with_retry(RetryConfig {
-                max_retries: 2,
-                retry_timeout: METADATA,
-                ..retry
-            });
-            let credentials = credentials.with_client_options(client(METADATA)).build();
-            let credentials = credentials.map_err(|error| unset(place, &error))?;
-            let builder = builder.with_credentials(Arc::clone(credentials.credentials()));
-            both(place, |time| {
-                builder.clone().with_client_options(client(time)).build()
+            let asking = builder.clone().with_retry(tries(2, METADATA));
+            let asking = asking.with_client_options(client(METADATA)).build();
+            let asking = asking.map_err(|error| unset(place, &error))?;
+            let builder = builder.with_credentials(Credentials::of(asking.credentials()));
+            both(place, |time, retry| {
+                let builder = builder.clone().with_retry(retry);
+                builder.with_client_options(client(time)).build()
             })
         }
         Scheme::Google => {
@@ -83,10 +75,15 @@ pub fn reach(place: &Place, options: &ObjectOptions) -> Result<Reached, StorageE
                     Ok(key) => builder.with_config(key, value),
                     Err(_) => builder,
                 });
-            let builder = builder.with_bucket_name(bucket).with_retry(retry);
-            both(place, |time| {
-                let client = connections(variables, "GOOGLE_", time);
-                builder.clone().with_client_options(client).build()
+            let builder = builder.with_bucket_name(bucket);
+            let client = |time| connections(variables, "GOOGLE_", time);
+            let asking = builder.clone().with_retry(tries(2, METADATA));
+            let asking = asking.with_client_options(client(METADATA)).build();
+            let asking = asking.map_err(|error| unset(place, &error))?;
+            let builder = builder.with_credentials(Credentials::of(asking.credentials()));
+            both(place, |time, retry| {
+                let builder = builder.clone().with_retry(retry);
+                builder.with_client_options(client(time)).build()
             })
         }
         Scheme::Azure => {
@@ -101,12 +98,62 @@ pub fn reach(place: &Place, options: &ObjectOptions) -> Result<Reached, StorageE
                 Some(endpoint) => builder.with_msi_endpoint(endpoint),
                 None => builder,
             };
-            let builder = builder.with_container_name(bucket).with_retry(retry);
-            both(place, |time| {
-                let client = connections(variables, "AZURE_", time);
-                builder.clone().with_client_options(client).build()
+            let builder = builder.with_container_name(bucket);
+            let client = |time| connections(variables, "AZURE_", time);
+            let asking = builder.clone().with_retry(tries(2, METADATA));
+            let asking = asking.with_client_options(client(METADATA)).build();
+            let asking = asking.map_err(|error| unset(place, &error))?;
+            let builder = builder.with_credentials(Credentials::of(asking.credentials()));
+            both(place, |time, retry| {
+                let builder = builder.clone().with_retry(retry);
+                builder.with_client_options(client(time)).build()
             })
         }
+    }
+}
+
+/// How often the crate beneath asks again.
+fn tries(most: usize, time: Duration) -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(5),
+            base: 2.0,
+        },
+        max_retries: most,
+        retry_timeout: time,
+    }
+}
+
+/// Gives credentials. Where there are none to be had, that is no fault of the store, and is not asked for again.
+#[derive(Debug)]
+struct Credentials<C>(Arc<dyn CredentialProvider<Credential = C>>);
+
+impl<C: Debug + Send + Sync + 'static> Credentials<C> {
+    fn of(
+        provider: &Arc<dyn CredentialProvider<Credential = C>>,
+    ) -> Arc<dyn CredentialProvider<Credential = C>> {
+        Arc::new(Credentials(Arc::clone(provider)))
+    }
+}
+
+impl<C: Debug + Send + Sync + 'static> CredentialProvider for Credentials<C> {
+    type Credential = C;
+
+    fn get_credential<'s, 'f>(
+        &'s self,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<C>, Error>> + Send + 'f>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let given = self.0.get_credential().await;
+            given.map_err(|error| Error::Unauthenticated {
+                path: "credentials".to_owned(),
+                source: Box::new(error),
+            })
+        })
     }
 }
 
@@ -117,17 +164,18 @@ fn unset(place: &Place, error: &Error) -> StorageError {
 /// One for small contents and one for large ones.
 fn both<S: ObjectStore + PaginatedListStore>(
     place: &Place,
-    build: impl Fn(Duration) -> Result<S, Error>,
+    build: impl Fn(Duration, RetryConfig) -> Result<S, Error>,
 ) -> Result<Reached, StorageError> {
-    let built = |time| {
-        build(time)
+    let built = |time, retry| {
+        build(time, retry)
             .map(Arc::new)
             .map_err(|error| unset(place, &error))
     };
-    let store = built(SILENCE)?;
+    // Who asks has the patience; only a part of a large content is sent again by itself.
+    let store = built(SILENCE, tries(0, SILENCE))?;
     Ok(Reached {
         store: Arc::clone(&store) as _,
-        large: built(LARGE)?,
+        large: built(LARGE, tries(3, SILENCE))?,
         pages: store,
     })
 }

@@ -13,6 +13,9 @@ use crate::storage::StorageError;
 /// The most of a cause that is shown, in characters.
 const MOST_SHOWN: usize = 300;
 
+/// What is said of an answer that has fewer bytes than it should have.
+pub const EARLY: &str = "the store's answer ended too early";
+
 /// An object that is not the one any more that was first seen.
 #[derive(Debug, thiserror::Error)]
 #[error("it was replaced or removed while it was read")]
@@ -25,8 +28,10 @@ pub enum Meaning {
     Absent,
     /// The condition of the request did not hold.
     Refused,
-    /// Whether it was done is not known, and it may be asked again.
+    /// Whether it was done is not known, or the store could not do it at that moment; it may be asked again.
     Unsure,
+    /// No answer came, perhaps because there is no store; it may be asked again.
+    Unanswered,
     /// It can't be done.
     Failed,
 }
@@ -43,16 +48,34 @@ pub fn meaning(error: &Error) -> Meaning {
         // A stream that is begun again gives its answers another way.
         Error::Generic { .. } if status(&innermost(error)) == Some(412) => Meaning::Refused,
         Error::Generic { .. } => match transport(error) {
-            Some(
-                HttpErrorKind::Timeout
-                | HttpErrorKind::Interrupted
-                | HttpErrorKind::Decode
-                | HttpErrorKind::Unknown,
-            ) => Meaning::Unsure,
-            _ => Meaning::Failed,
+            Some(HttpErrorKind::Connect | HttpErrorKind::Timeout) => Meaning::Unanswered,
+            Some(_) => Meaning::Unsure,
+            None if may_pass(&innermost(error)) => Meaning::Unsure,
+            None => Meaning::Failed,
         },
         _ => Meaning::Failed,
     }
+}
+
+/// Whether what a store answered is a fault of its own, or that it has too much to do.
+fn may_pass(text: &str) -> bool {
+    const CODES: [&str; 6] = [
+        "InternalError",
+        "RequestTimeout",
+        "ServerBusy",
+        "ServiceUnavailable",
+        "SlowDown",
+        "TooManyRequests",
+    ];
+    let is_code = |code: &str| CODES.contains(&code);
+    // Of many that were to be removed with one request, each has an answer of its own.
+    let of_one = text
+        .rsplit_once("(code: ")
+        .map(|(_, code)| code.trim_end_matches(')'));
+    text == EARLY
+        || matches!(status(text), Some(408 | 429 | 500..))
+        || code(text).as_deref().is_some_and(is_code)
+        || of_one.is_some_and(is_code)
 }
 
 /// Whether the store says that it does not know such a request.
@@ -78,11 +101,20 @@ pub fn told(shown: String, operation: &'static str, error: &Error) -> StorageErr
         };
     }
     let innermost = innermost(error);
-    StorageError::Object {
-        path: shown,
-        operation,
-        cause: cause(&innermost),
-        remedy: remedy(error, &innermost),
+    let (cause, remedy) = (cause(&innermost), remedy(error, &innermost));
+    match meaning(error) {
+        Meaning::Unsure | Meaning::Unanswered => StorageError::Unavailable {
+            path: shown,
+            operation,
+            cause,
+            remedy,
+        },
+        _ => StorageError::Object {
+            path: shown,
+            operation,
+            cause,
+            remedy,
+        },
     }
 }
 
@@ -207,10 +239,13 @@ fn remedy(error: &Error, text: &str) -> &'static str {
         Some(HttpErrorKind::Connect | HttpErrorKind::Request) => {
             "look whether the endpoint is right (AWS_ENDPOINT_URL) and can be reached from here"
         }
-        Some(_) => "look whether the network holds, and run again",
+        Some(_) => NETWORK,
+        None if text == EARLY => NETWORK,
         None => "look at the environment's settings for the store",
     }
 }
+
+const NETWORK: &str = "look whether the network holds, and run again";
 
 const REGION: &str = "the bucket lies in another region; set AWS_REGION to it";
 
@@ -252,6 +287,42 @@ mod tests {
         }
         let long = told("s3://b".to_owned(), "list", &generic(&"x".repeat(9_999)));
         assert!(long.to_string().len() < 500);
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_does_not() {
+        for (text, expected) in [
+            ("status code: 503 Service Unavailable: ", Meaning::Unsure),
+            (
+                "status code: 500 Internal Server Error: <html>",
+                Meaning::Unsure,
+            ),
+            ("status code: 429 Too Many Requests", Meaning::Unsure),
+            (
+                "status code: 400 Bad Request: <Code>RequestTimeout</Code>",
+                Meaning::Unsure,
+            ),
+            (
+                "error response: <Error><Code>SlowDown</Code></Error>",
+                Meaning::Unsure,
+            ),
+            (
+                "request failed for key x: Reduce (code: SlowDown)",
+                Meaning::Unsure,
+            ),
+            (
+                "request failed for key x: No (code: AccessDenied)",
+                Meaning::Failed,
+            ),
+            ("status code: 400 Bad Request: ", Meaning::Failed),
+            ("Received redirect without LOCATION, this", Meaning::Failed),
+        ] {
+            let error = generic(text);
+            assert_eq!(meaning(&error), expected, "{text}");
+            let told = told("s3://b/x".to_owned(), "read", &error);
+            let is_passing = matches!(told, StorageError::Unavailable { .. });
+            assert_eq!(is_passing, expected == Meaning::Unsure, "{told}");
+        }
     }
 
     #[test]

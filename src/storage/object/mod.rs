@@ -4,6 +4,7 @@
 //! An [`ObjectStorage`] is a view of the channel, as this run first saw it and as it left it since. Who wants to see what
 //! others did meanwhile opens another, or lets this one [forget](ObjectStorage::forget).
 
+mod answers;
 mod client;
 mod connect;
 mod engine;
@@ -120,6 +121,7 @@ impl ObjectStorage {
     /// Lets go of all that was seen: what is asked for from now on, is as it stands then. For a run that begins anew.
     pub fn forget(&self) {
         *self.view() = View::default();
+        self.client.answers.forget();
     }
 
     fn view(&self) -> MutexGuard<'_, View> {
@@ -214,5 +216,9 @@ impl Storage for ObjectStorage {
 
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError> {
         self.carry_out(changes)
+    }
+
+    fn demand_answers(&self) -> Result<(), StorageError> {
+        self.client.answers.demand()
     }
 }

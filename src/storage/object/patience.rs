@@ -1,13 +1,13 @@
 //! How long a request to a store is tried again. Owns the pauses, which grow, and their end; must not know what is asked.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
-
-use object_store::Error;
-
-use super::fault::{self, Meaning};
 
 /// The first pause, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(10)];
+
+/// How long something is tried that hardly gets better: whoever waits for it should hear of it.
+const SHORT: Duration = Duration::from_secs(10);
 
 /// What is left of the time in which something is tried.
 pub struct Patience {
@@ -31,27 +31,16 @@ impl Patience {
         self.begun.elapsed() < self.most
     }
 
-    /// Waits before another try, longer each time.
-    pub async fn pause(&mut self) {
-        tokio::time::sleep(self.pause).await;
-        self.pause = self.pause.saturating_mul(2).min(PAUSES[1]);
+    /// The same of what hardly gets better.
+    pub fn lasts_shortly(&self) -> bool {
+        self.begun.elapsed() < self.most.min(SHORT)
     }
 
-    /// Asks again where an answer got lost on its way. For what may be done twice.
-    ///
-    /// # Errors
-    /// The last that came.
-    pub async fn again<T, F: Future<Output = Result<T, Error>>>(
-        mut self,
-        ask: impl Fn() -> F,
-    ) -> Result<T, Error> {
-        loop {
-            match ask().await {
-                Err(error) if fault::meaning(&error) == Meaning::Unsure && self.lasts() => {
-                    self.pause().await;
-                }
-                done => return done,
-            }
-        }
+    /// Waits before another try, longer each time; those who wait at once don't ask at once again.
+    pub async fn pause(&mut self) {
+        let chance = RandomState::new().hash_one(self.begun) % 1_000;
+        let chance = Duration::from_millis(chance).as_secs_f64();
+        tokio::time::sleep(self.pause.mul_f64(0.75 + chance / 2.0)).await;
+        self.pause = self.pause.saturating_mul(2).min(PAUSES[1]);
     }
 }

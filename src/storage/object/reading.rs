@@ -5,10 +5,10 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use futures_util::StreamExt as _;
+use object_store::Error;
 use object_store::path::Path;
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,8 +21,8 @@ use crate::storage::{Stat, StorageError};
 /// The pieces that wait to be read.
 const AHEAD: usize = 2;
 
-/// How often an answer may break without a byte of it.
-const MOST_BREAKS: u32 = 8;
+/// What is being done.
+const READ: &str = "read the object";
 
 /// A place that is so little ahead is read up to, in bytes.
 const NEAR: u64 = 256 << 10;
@@ -251,7 +251,7 @@ impl Pump {
         to: mpsc::Sender<io::Result<Bytes>>,
         found: Option<oneshot::Sender<Found>>,
     ) {
-        let mut breaks = 0_u32;
+        let mut patience = self.client.patience();
         while self.at < self.seen.size {
             let before = self.at;
             let Err(error) = self.answer(&to).await else {
@@ -261,45 +261,40 @@ impl Pump {
                 return;
             };
             if self.at > before {
-                breaks = 0;
+                patience = self.client.patience();
             }
-            breaks = breaks.saturating_add(1);
-            match error {
-                Broken::Replaced => {
-                    let replaced = io::Error::other(Replaced);
-                    let _ = to.send(Err(replaced)).await;
-                    return;
+            let error = match error {
+                Broken::Replaced => io::Error::other(Replaced),
+                Broken::Told(_) if patience.lasts() => {
+                    tokio::select! {
+                        () = to.closed() => return,
+                        () = patience.pause() => continue,
+                    }
                 }
-                Broken::Told(error) if breaks > MOST_BREAKS => {
-                    let _ = to.send(Err(io::Error::other(error))).await;
-                    return;
+                Broken::Told(error) => {
+                    let error = self.client.told(&self.path, READ, &error);
+                    io::Error::other(error.to_string())
                 }
-                Broken::Told(_) => {
-                    let pause = Duration::from_millis(50).saturating_mul(1 << breaks.min(8));
-                    tokio::time::sleep(pause).await;
-                }
-                Broken::Failed(error) => {
-                    let _ = to.send(Err(io::Error::other(error))).await;
-                    return;
-                }
-            }
+                Broken::Failed(error) => io::Error::other(error),
+            };
+            let _ = to.send(Err(error)).await;
+            return;
         }
     }
 
     /// One answer of the store: `Ok` when nothing more is to be done.
     async fn answer(&mut self, to: &mpsc::Sender<io::Result<Bytes>>) -> Result<(), Broken> {
-        let told = |error: &object_store::Error| {
-            let error = self.client.told(&self.path, "read the object", error);
-            error.to_string()
-        };
         let got = self.client.get(&self.key, Some(&self.seen), self.at).await;
         let (found, mut pieces) = match got {
             Ok(got) => got,
             Err(error) => {
                 return Err(match fault::meaning(&error) {
                     Meaning::Refused | Meaning::Absent => Broken::Replaced,
-                    Meaning::Unsure => Broken::Told(told(&error)),
-                    Meaning::Failed => Broken::Failed(told(&error)),
+                    Meaning::Unsure | Meaning::Unanswered => Broken::Told(error),
+                    Meaning::Failed => {
+                        let error = self.client.told(&self.path, READ, &error);
+                        Broken::Failed(error.to_string())
+                    }
                 });
             }
         };
@@ -312,10 +307,7 @@ impl Pump {
                 Err(error) if fault::meaning(&error) == Meaning::Refused => {
                     return Err(Broken::Replaced);
                 }
-                Err(error) => {
-                    let error = self.client.told(&self.path, "read the object", &error);
-                    return Err(Broken::Told(error.to_string()));
-                }
+                Err(error) => return Err(Broken::Told(error)),
             };
             let end = u64::try_from(piece.len()).ok();
             let end = end.and_then(|length| self.at.checked_add(length));
@@ -333,9 +325,10 @@ impl Pump {
         }
         match self.at == self.seen.size {
             true => Ok(()),
-            false => Err(Broken::Told(
-                "the store's answer ended too early".to_owned(),
-            )),
+            false => Err(Broken::Told(Error::Generic {
+                store: "reading",
+                source: fault::EARLY.into(),
+            })),
         }
     }
 }
@@ -345,7 +338,7 @@ enum Broken {
     /// There is another object now, or none.
     Replaced,
     /// For a reason that may pass.
-    Told(String),
+    Told(Error),
     /// For one that does not.
     Failed(String),
 }
