@@ -65,6 +65,7 @@ impl Making<'_> {
             places.target().apply(publish::settled(due.changes))?;
             due.files.settle(places, &done);
             report.published = true;
+            report.warnings.extend(places.target().take_left());
             let said = report.warnings.len();
             remember(&due.seen, config, cache, report);
             forget(&gone, cache, report);

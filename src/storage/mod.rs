@@ -69,6 +69,11 @@ pub trait Storage: Send + Sync {
     /// that another run replaced what this one rests on.
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError>;
 
+    /// What batches left to a later run without failing, with the reasons; each is told once.
+    fn take_left(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Makes sure that all that was asked for until now was answered, be it with an error. What a store kept to itself
     /// says nothing of the files there.
     ///
@@ -237,7 +242,7 @@ pub enum Change {
     },
     /// Takes a file away that nothing names any more; one that is already gone is no error. In object storage, where no
     /// condition protects what is removed, it stays for a later run unless this one holds the lease: another could be
-    /// about to name it.
+    /// about to name it. Nor does a batch fail there that can't remove it: what was done before can't be taken back.
     Retire {
         /// Which.
         path: String,

@@ -189,3 +189,49 @@ fn an_index_is_signed_on_a_store_without_conditions_where_that_is_asked_for() {
     index(&scene, &bucket, proxy.endpoint(), &[WITHOUT]).exits(0);
     trust(&["trust", "refresh", &url, WITHOUT]).exits(0);
 }
+
+#[test]
+fn what_nothing_names_and_cannot_be_removed_fails_nothing() {
+    let Some(server) = server() else { return };
+    let bucket = server.bucket();
+    let manners = Manners {
+        never: Some("?delete"),
+        ..Manners::default()
+    };
+    let proxy = Proxy::before(server.address(), manners);
+    let options = ObjectOptions {
+        lease: Duration::from_secs(4),
+        ..options(proxy.endpoint())
+    };
+    let storage = ObjectStorage::open(&bucket.url("channel"), options).unwrap();
+    let paths = ["noarch/shards/a", "noarch/shards/b"];
+    for path in paths {
+        bucket.put(&format!("channel/{path}"), "x");
+    }
+    let group = |change: fn(String) -> sigindex::storage::Change| {
+        let changes = paths.iter().map(|path| change((*path).to_owned()));
+        [sigindex::storage::Change::Group]
+            .into_iter()
+            .chain(changes)
+            .collect::<Vec<_>>()
+    };
+    let held = storage.lock(LockMode::Fail).unwrap();
+    let write = sigindex::storage::Change::Write {
+        path: "noarch/repodata.json".to_owned(),
+        content: std::sync::Arc::default(),
+    };
+    let mut changes = vec![write];
+    changes.extend(group(|path| sigindex::storage::Change::Retire { path }));
+    storage.apply(changes).unwrap();
+    let left = storage.take_left();
+    assert!(
+        left.len() == 1 && left[0].contains("can't remove"),
+        "{left:?}"
+    );
+    assert_eq!(storage.take_left(), [""; 0]);
+    assert!(bucket.get("channel/noarch/repodata.json").is_some());
+    // What is published by its absence is another matter.
+    let remove = group(|path| sigindex::storage::Change::Remove { path });
+    storage.apply(remove).unwrap_err();
+    drop(held);
+}

@@ -75,6 +75,8 @@ pub struct ObjectStorage {
     probed: Mutex<bool>,
     /// The lease that was taken, while it is held.
     lease: Mutex<lease::Taken>,
+    /// What was left to a later run, and why.
+    left: Mutex<Vec<String>>,
 }
 
 impl fmt::Debug for ObjectStorage {
@@ -104,6 +106,7 @@ impl ObjectStorage {
             view: Mutex::default(),
             probed: Mutex::new(false),
             lease: Mutex::default(),
+            left: Mutex::default(),
         })
     }
 
@@ -216,6 +219,10 @@ impl Storage for ObjectStorage {
 
     fn apply(&self, changes: Vec<Change>) -> Result<(), StorageError> {
         self.carry_out(changes)
+    }
+
+    fn take_left(&self) -> Vec<String> {
+        std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn demand_answers(&self) -> Result<(), StorageError> {

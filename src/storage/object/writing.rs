@@ -101,12 +101,25 @@ impl ObjectStorage {
             group
                 .changes
                 .retain(|change| may_retire || !is_retired(change));
+            let is_named = group.changes.iter().any(|change| !is_retired(change));
             let done = self.engine.block_on(self.group(group, &contents));
             written.extend(done.0);
-            done.1
+            match done.1 {
+                // All that is published stands by then, and the next run removes what nothing of it names.
+                Err(error) if !is_named => self.keep_left(&error),
+                done => return done,
+            }
+            Ok(())
         });
         self.engine.block_on(self.date(written));
         carried
+    }
+
+    fn keep_left(&self, error: &StorageError) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.push(format!(
+            "{error}; nothing that is published names it, and a later run removes it"
+        ));
     }
 
     /// Whether what nothing names any more may go: when this run is alone. Even a run that has just lost to this one may
