@@ -26,6 +26,7 @@ mod scene;
 mod beside;
 mod channels;
 mod ill;
+mod listings;
 mod locks;
 mod meetings;
 mod settings;

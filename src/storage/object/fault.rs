@@ -90,6 +90,16 @@ pub fn is_unknown_to(error: &Error) -> bool {
     status(&innermost) == Some(501) || code(&innermost).as_deref() == Some("NotImplemented")
 }
 
+/// Whether the answer to a request for a listing is none.
+pub fn is_no_listing(error: &Error) -> bool {
+    matches!(error, Error::Generic { .. }) && error.to_string().contains("invalid list response")
+}
+
+/// Why something failed, as the store or the crate beneath says.
+pub fn cause_of(error: &Error) -> String {
+    cause(&innermost(error))
+}
+
 /// A failure, told.
 pub fn told(shown: String, operation: &'static str, error: &Error) -> StorageError {
     if meaning(error) == Meaning::Absent {

@@ -2,13 +2,16 @@
 //! can have: they are passed over. Must not know what the names mean.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use object_store::Error;
 use object_store::list::{PaginatedListOptions, PaginatedListResult};
 use object_store::path::{Error as KeyError, Path};
 
 use super::client::{Client, seen};
+use super::fault;
 use super::view::Folder;
+use crate::shown::shown;
 use crate::storage::StorageError;
 
 /// The most keys that are asked for at once; stores give as many at most.
@@ -16,6 +19,18 @@ const PAGE: usize = 1_000;
 
 /// The most keys that are passed over, each of which costs some requests.
 const MOST_ODD: usize = 1_000;
+
+/// The longest word by which a store says where the next page begins, in bytes.
+const MOST_TOKEN: usize = 16 << 10;
+
+/// What is being done.
+const LIST: &str = "list the folder";
+
+const NO_END: &str = "its pages have no end: the store says a second time that the same page follows, or in a word of more than 16 KiB";
+
+const ENDPOINT: &str = "look whether the endpoint is that of a store, and tell whoever runs it";
+
+const NO_XML: &str = "look whether the endpoint is that of a store; and where a key there has control characters, which listings can't tell, remove that object";
 
 /// A folder, and what was passed over in it.
 #[derive(Debug, Default)]
@@ -35,6 +50,16 @@ struct At {
     token: Option<String>,
     /// The last key that was passed over.
     after: Option<String>,
+    /// Where pages began.
+    begun: HashSet<String>,
+}
+
+impl At {
+    /// Goes on where the store says; whether it has not been there yet, and can be named so.
+    fn go_on(&mut self, token: Option<&String>) -> bool {
+        self.token = token.cloned();
+        token.is_none_or(|token| token.len() <= MOST_TOKEN && self.begun.insert(token.clone()))
+    }
 }
 
 impl Client {
@@ -51,35 +76,54 @@ impl Client {
                 Ok(found) => {
                     // The rest of a page with odd keys in it is asked for in ever larger parts.
                     page = page.saturating_mul(2).min(full);
-                    at.token = found.page_token.clone();
+                    if !at.go_on(found.page_token.as_ref()) {
+                        return Err(self.unlisted(folder, NO_END.to_owned(), ENDPOINT));
+                    }
                     listed.take(&prefix, found);
                     if at.token.is_none() {
                         return Ok(listed);
                     }
                 }
-                Err(Error::InvalidPath { source }) if listed.odd < MOST_ODD => {
+                Err(Error::InvalidPath { source }) => {
                     listed.is_there = true;
-                    match odd_key(source) {
+                    let key = odd_key(source);
+                    if listed.odd >= MOST_ODD {
+                        let key = key.unwrap_or_default();
+                        let cause = format!(
+                            "more than {MOST_ODD} keys there are no names of files (they have an empty part, `.`, `..` or a control character), as {} is",
+                            shown(&key)
+                        );
+                        return Err(self.unlisted(folder, cause, "remove these objects"));
+                    }
+                    match key {
                         // The only one of its page: the listing goes on behind it.
                         Some(key) if page == 1 => {
                             listed.odd = listed.odd.saturating_add(1);
-                            at = At {
-                                token: None,
-                                after: Some(behind(&prefix, &key)),
-                            };
+                            at.token = None;
+                            at.after = Some(behind(&prefix, &key));
                         }
                         None if page == 1 => {
-                            let cause = Error::Generic {
-                                store: "listing",
-                                source: "a key in it can't be read".into(),
-                            };
-                            return Err(self.told(folder, "list the folder", &cause));
+                            let cause = "a key in it can't be read".to_owned();
+                            return Err(self.unlisted(folder, cause, ENDPOINT));
                         }
                         _ => page = (page / 2).max(1),
                     }
                 }
-                Err(error) => return Err(self.told(folder, "list the folder", &error)),
+                Err(error) if fault::is_no_listing(&error) => {
+                    let cause = fault::cause_of(&error);
+                    return Err(self.unlisted(folder, cause, NO_XML));
+                }
+                Err(error) => return Err(self.told(folder, LIST, &error)),
             }
+        }
+    }
+
+    fn unlisted(&self, folder: &str, cause: String, remedy: &'static str) -> StorageError {
+        StorageError::Object {
+            path: self.place.shown(folder),
+            operation: LIST,
+            cause,
+            remedy,
         }
     }
 
