@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::out;
 use super::own_files::resolved;
@@ -57,6 +58,17 @@ pub struct Patience {
 }
 
 impl Place {
+    /// Lets requests to object storage that change nothing be given up when this is set; a file system is not waited for.
+    pub fn heed(&self, stop: Option<&Arc<AtomicBool>>) {
+        match self {
+            Place::Folder(_) => {
+                let _ = stop;
+            }
+            #[cfg(feature = "object-storage")]
+            Place::Objects(storage) => storage.heed(stop.cloned()),
+        }
+    }
+
     /// What is there.
     ///
     /// # Errors

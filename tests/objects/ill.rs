@@ -1,6 +1,8 @@
 //! Stores that are ill, that throttle, and that are not there.
 
 use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sigindex::storage::{Change, Links, ObjectOptions, ObjectStorage, Storage as _, StorageError};
@@ -93,4 +95,25 @@ fn what_a_store_keeps_to_itself_is_told_from_what_it_denies() {
     let healthy = patient(&bucket, &endpoint(server), 1);
     assert!(healthy.stat("noarch/c.conda").unwrap().is_none());
     healthy.demand_answers().unwrap();
+}
+
+#[test]
+fn whoever_waits_for_a_silent_store_gives_up_when_told_to() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let storage = ObjectStorage::open("s3://bucket/channel", options(&endpoint)).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    storage.heed(Some(Arc::clone(&stop)));
+    let begun = Instant::now();
+    let error = std::thread::scope(|scope| {
+        let list = scope.spawn(|| storage.list("noarch").unwrap_err());
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!list.is_finished());
+        stop.store(true, Ordering::Relaxed);
+        list.join().unwrap()
+    });
+    assert!(error.to_string().contains("the run is to stop"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    // Nothing is taken for a fault of a package then.
+    storage.demand_answers().unwrap_err();
 }

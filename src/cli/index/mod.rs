@@ -5,6 +5,7 @@ pub mod args;
 pub mod files;
 pub mod open;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::options::{SigningOptions, signing_log};
@@ -101,18 +102,21 @@ impl Opening<'_> {
         &self,
         source: &Place,
         output: &Output,
-        cancelled: &AtomicBool,
+        cancelled: &Arc<AtomicBool>,
         work: impl Fn(Tools<'_>) -> Result<T, Error>,
     ) -> Result<(T, Option<String>), Error> {
         let args = self.common;
         let progress = args.verbosity.progress();
         let target = output.place().unwrap_or(source);
+        let heed = |stop| [source, target].iter().for_each(|place| place.heed(stop));
+        heed(None);
         // A run that has yet to begin has nothing to bring to an end: a signal ends it at once.
         if cancelled.swap(true, Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
         let _lock = open::lock(args, target, self.lock)?;
         cancelled.store(false, Ordering::Relaxed);
+        heed(Some(cancelled));
         let mut memory = Memory::open(args, source, target)?;
         // What was seen while others were waited for may be of long ago.
         source.forget();

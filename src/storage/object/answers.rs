@@ -8,6 +8,7 @@ use object_store::Error;
 
 use super::fault::{self, Meaning};
 use super::patience::Patience;
+use super::place::Place;
 use crate::storage::StorageError;
 
 /// What a store answered until now.
@@ -52,6 +53,18 @@ impl Answers {
             let mut missing = self.missing();
             missing.get_or_insert_with(|| (path.clone(), *operation, cause.clone(), *remedy));
         }
+    }
+
+    /// What is said of a request that was given up because the run is to stop. No package is judged by it.
+    pub fn stopped(&self, place: &Place) -> StorageError {
+        let stopped = StorageError::Unavailable {
+            path: place.shown(""),
+            operation: "wait for an answer",
+            cause: "the run is to stop".to_owned(),
+            remedy: "run again",
+        };
+        self.keep(&stopped);
+        stopped
     }
 
     /// Lets go of it.

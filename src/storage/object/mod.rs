@@ -23,11 +23,12 @@ mod writing;
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::client::Client;
-use self::engine::Engine;
+use self::engine::{Engine, Stopped};
 use self::place::Place;
 use self::view::{Known, Seen, View};
 use super::{Change, Item, Links, OpenFile, Stat, Storage, StorageError};
@@ -127,6 +128,19 @@ impl ObjectStorage {
         self.client.answers.forget();
     }
 
+    /// Lets requests that change nothing be given up when this is set.
+    pub fn heed(&self, stop: Option<Arc<AtomicBool>>) {
+        self.engine.heed(stop);
+    }
+
+    fn wait<T>(
+        &self,
+        what: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        let done = self.engine.wait(what);
+        done.unwrap_or_else(|Stopped| Err(self.client.answers.stopped(&self.client.place)))
+    }
+
     fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,7 +165,7 @@ impl ObjectStorage {
         match known {
             Known::Object(seen) => Ok(Some(seen)),
             Known::Absent => Ok(None),
-            Known::Unknown => self.engine.block_on(self.ask(path)),
+            Known::Unknown => self.wait(self.ask(path)),
         }
     }
 }
@@ -170,7 +184,7 @@ impl Storage for ObjectStorage {
         let (items, is_there) = match items {
             Some(items) => (items, is_folder),
             None => {
-                let listed = self.engine.block_on(self.client.list(folder))?;
+                let listed = self.wait(self.client.list(folder))?;
                 let mut view = self.view();
                 view.list(folder, listed.folder);
                 (
@@ -197,7 +211,7 @@ impl Storage for ObjectStorage {
     }
 
     fn look_again(&self, path: &str) -> Result<Option<Stat>, StorageError> {
-        let found = self.engine.block_on(self.see(path))?;
+        let found = self.wait(self.see(path))?;
         Ok(found.map(|seen| seen.stat()))
     }
 

@@ -13,7 +13,7 @@ use object_store::path::Path;
 use tokio::sync::{mpsc, oneshot};
 
 use super::client::Client;
-use super::engine::Engine;
+use super::engine::{Engine, Stopped};
 use super::fault::{self, Meaning, Replaced};
 use super::view::Seen;
 use crate::storage::{Stat, StorageError};
@@ -112,13 +112,17 @@ impl Reading {
                 whole.and_then(|stream| stream.after.take())
             }
         };
-        let found = self.engine.block_on(async {
-            match after {
+        let found = self.engine.wait(async {
+            let told = match after {
                 Some(after) => after.await.ok(),
                 None => None,
+            };
+            match told {
+                Some(told) => told,
+                None => self.client.head(&self.path).await,
             }
         });
-        let found = found.unwrap_or_else(|| self.engine.block_on(self.client.head(&self.path)));
+        let found = found.unwrap_or_else(|stopped| Err(self.stopped(stopped)));
         let found = found.map_err(|error| io::Error::other(error.to_string()))?;
         found
             .map(|seen| seen.stat())
@@ -186,7 +190,9 @@ impl Reading {
                 break;
             }
             stream.advance(stream.piece.len());
-            stream.piece = match self.engine.next(&mut stream.pieces) {
+            let next = self.engine.next(&mut stream.pieces);
+            let next = next.map_err(|stopped| io::Error::other(self.stopped(stopped).to_string()));
+            stream.piece = match next? {
                 Some(piece) => piece?,
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             };
@@ -194,6 +200,10 @@ impl Reading {
         let count = copy(buffer, &stream.piece);
         stream.advance(count);
         Ok(count)
+    }
+
+    fn stopped(&self, _: Stopped) -> StorageError {
+        self.client.answers.stopped(&self.client.place)
     }
 
     /// Begins an answer. With `ask`, it is asked at its end what the object is then: beside other answers, and not when
