@@ -164,16 +164,17 @@ pub(super) fn keep(folder: &OwnedFd, name: &str, kept: &str) -> io::Result<bool>
 /// Makes a file that shares the content of another, which is a regular one.
 pub(super) fn share(from: &OwnedFd, name: &str, to: &OwnedFd, temporary: &str) -> io::Result<()> {
     match sys::linkat(from, name, to, temporary, AtFlags::empty()) {
-        Ok(()) => {
-            let found = sys::statat(to, temporary, AtFlags::SYMLINK_NOFOLLOW)?;
-            match sys::FileType::from_raw_mode(found.st_mode).is_file() {
-                true => Ok(()),
-                false => Err(io::ErrorKind::Unsupported.into()),
-            }
-        }
-        Err(Errno::NOENT) => Err(Errno::NOENT.into()),
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Err(Errno::NOENT.into()),
+        // It was done, and the answer to that got lost.
+        Err(_) if identity(from, name).is_ok_and(|it| identity(to, temporary) == Ok(it)) => {}
         // No hard links here, or not between these two file systems, or not of somebody else's file.
-        Err(_) => copy(from, name, to, temporary),
+        Err(_) => return copy(from, name, to, temporary),
+    }
+    let found = sys::statat(to, temporary, AtFlags::SYMLINK_NOFOLLOW)?;
+    match sys::FileType::from_raw_mode(found.st_mode).is_file() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -227,6 +228,19 @@ pub(super) fn create(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_link_whose_answer_got_lost_is_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = OwnedFd::from(File::open(scratch.path()).unwrap());
+        let path = |name: &str| scratch.path().join(name);
+        std::fs::write(path("name"), "ours").unwrap();
+        std::fs::hard_link(path("name"), path("there")).unwrap();
+        share(&folder, "name", &folder, "there").unwrap();
+        std::fs::write(path("other"), "another's").unwrap();
+        share(&folder, "name", &folder, "other").unwrap_err();
+        assert_eq!(std::fs::read(path("other")).unwrap(), b"another's");
+    }
 
     #[test]
     fn what_somebody_else_took_away_was_not_put_in_place() {
