@@ -27,10 +27,15 @@ impl Answers {
     /// what a store says that it does not know, it will hardly learn.
     pub fn is_worth(&self, error: &Error, patience: &Patience) -> bool {
         let meaning = fault::meaning(error);
-        self.take(meaning != Meaning::Unanswered);
+        self.take(!matches!(
+            meaning,
+            Meaning::Unanswered | Meaning::NoCredentials
+        ));
         match meaning {
             Meaning::Unsure if fault::is_unknown_to(error) => patience.lasts_shortly(),
             Meaning::Unanswered if !self.any.load(Ordering::Relaxed) => patience.lasts_shortly(),
+            // Where there never were any, they are not waited for.
+            Meaning::NoCredentials => self.any.load(Ordering::Relaxed) && patience.lasts(),
             Meaning::Unsure | Meaning::Unanswered => patience.lasts(),
             Meaning::Absent | Meaning::Refused | Meaning::Failed => false,
         }

@@ -150,7 +150,7 @@ impl<C: Debug + Send + Sync + 'static> CredentialProvider for Credentials<C> {
         Box::pin(async move {
             let given = self.0.get_credential().await;
             given.map_err(|error| Error::Unauthenticated {
-                path: "credentials".to_owned(),
+                path: fault::CREDENTIALS.to_owned(),
                 source: Box::new(error),
             })
         })

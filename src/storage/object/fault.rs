@@ -16,6 +16,9 @@ const MOST_SHOWN: usize = 300;
 /// What is said of an answer that has fewer bytes than it should have.
 pub const EARLY: &str = "the store's answer ended too early";
 
+/// What an error of credentials has for its path.
+pub const CREDENTIALS: &str = "credentials";
+
 /// An object that is not the one any more that was first seen.
 #[derive(Debug, thiserror::Error)]
 #[error("it was replaced or removed while it was read")]
@@ -32,6 +35,8 @@ pub enum Meaning {
     Unsure,
     /// No answer came, perhaps because there is no store; it may be asked again.
     Unanswered,
+    /// There were no credentials to make a request with: what hands them out did not.
+    NoCredentials,
     /// It can't be done.
     Failed,
 }
@@ -53,6 +58,7 @@ pub fn meaning(error: &Error) -> Meaning {
             None if may_pass(&innermost(error)) => Meaning::Unsure,
             None => Meaning::Failed,
         },
+        Error::Unauthenticated { path, .. } if path == CREDENTIALS => Meaning::NoCredentials,
         _ => Meaning::Failed,
     }
 }
@@ -113,12 +119,14 @@ pub fn told(shown: String, operation: &'static str, error: &Error) -> StorageErr
     let innermost = innermost(error);
     let (cause, remedy) = (cause(&innermost), remedy(error, &innermost));
     match meaning(error) {
-        Meaning::Unsure | Meaning::Unanswered => StorageError::Unavailable {
-            path: shown,
-            operation,
-            cause,
-            remedy,
-        },
+        Meaning::Unsure | Meaning::Unanswered | Meaning::NoCredentials => {
+            StorageError::Unavailable {
+                path: shown,
+                operation,
+                cause,
+                remedy,
+            }
+        }
         _ => StorageError::Object {
             path: shown,
             operation,
@@ -200,6 +208,9 @@ fn cause(text: &str) -> String {
 
 fn remedy(error: &Error, text: &str) -> &'static str {
     let code = code(text);
+    if meaning(error) == Meaning::NoCredentials && status(text).is_some() {
+        return "what hands out credentials to this machine does not; look at it, and run again";
+    }
     match (code.as_deref(), status(text)) {
         (Some("NoSuchBucket" | "ContainerNotFound"), _) => {
             return "look at the bucket's name, and make the bucket where there is none";

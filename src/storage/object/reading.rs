@@ -300,7 +300,9 @@ impl Pump {
             Err(error) => {
                 return Err(match fault::meaning(&error) {
                     Meaning::Refused | Meaning::Absent => Broken::Replaced,
-                    Meaning::Unsure | Meaning::Unanswered => Broken::Told(error),
+                    Meaning::Unsure | Meaning::Unanswered | Meaning::NoCredentials => {
+                        Broken::Told(error)
+                    }
                     Meaning::Failed => {
                         let error = self.client.told(&self.path, READ, &error);
                         Broken::Failed(error.to_string())
