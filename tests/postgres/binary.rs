@@ -95,13 +95,13 @@ fn a_worker_that_waits_for_others_says_so() {
     scene.run(&scan).exits(0).never_says("waiting for packages");
     sql.run(
         "INSERT INTO sigindex.worker (channel, alive_until)
-            SELECT id, clock_timestamp() + interval '20 s' FROM sigindex.channel;
+            SELECT id, clock_timestamp() + interval '60 s' FROM sigindex.channel;
          UPDATE sigindex.claim SET finished = NULL, finished_by = NULL, ticket = 1,
             worker = (SELECT id FROM sigindex.worker)",
     );
     let run = std::thread::scope(|scope| {
         let run = scope.spawn(|| scene.run(&scan));
-        std::thread::sleep(std::time::Duration::from_secs(4));
+        std::thread::sleep(std::time::Duration::from_secs(15));
         sql.run("UPDATE sigindex.claim SET finished = clock_timestamp(), finished_by = pg_current_xact_id(), worker = NULL");
         run.join().unwrap()
     });

@@ -89,16 +89,18 @@ fn bad(why: &str) -> CacheError {
     }
 }
 
-/// Only one `@` stands in a URL as it is, and nothing of a path before it. The client takes the first one for the end of
+/// Only one `@` stands in a URL as it is, and nothing of a query before it. The client takes the first one for the end of
 /// the password, and the rest of that for a host, whom it looks up and names.
 fn demand_escapes(url: &str) -> Result<(), CacheError> {
     let (_, rest) = url.split_once("://").unwrap_or_default();
     let Some((credentials, rest)) = rest.split_once('@') else {
         return Ok(());
     };
-    match credentials.contains(['/', '?']) || rest.contains('@') {
+    // What stands behind the first `?` of a whole URL is no password.
+    let place = rest.split('?').next().unwrap_or_default();
+    match credentials.contains('?') || place.contains('@') {
         true => Err(bad(
-            "it holds an `@` too many, or `/` or `?` before one: write @ as %40, / as %2F and ? as %3F",
+            "it holds an `@` too many, or a `?` before one: write @ as %40, / as %2F and ? as %3F",
         )),
         false => Ok(()),
     }
@@ -329,6 +331,10 @@ mod tests {
             address.place,
             "postgres://me@there@h-1_2.example,::1:5432,5432/channels"
         );
+        let asked = "postgres://me:a/b@h/channels?application_name=ci@h";
+        let address = parse(asked, &[]).unwrap();
+        assert_eq!(password(&address), Some("a/b"));
+        assert_eq!(address.place, "postgres://me@h:5432/channels");
         let address = parse("postgres:///channels", &[("PGUSER", "me")]).unwrap();
         assert_eq!(address.place, "postgres://me@/var/run/postgresql/channels");
         assert_eq!(address.tls.mode, TlsMode::Disable);
@@ -347,7 +353,6 @@ mod tests {
             "postgres://me:of?secret@host/channels",
             "postgres://host/channels?password=of@secret",
             "postgres://host:5432/channels?password=of@secret",
-            "postgres://me@host/channels?password=of@secret",
             "postgres://me:of@secret%40host/channels",
             "postgres://me:of@secret word/channels",
             "postgres://me:of@secret;host/channels",
