@@ -46,7 +46,6 @@ type Files = BTreeMap<String, Vec<u8>>;
 struct Fleet<'a> {
     scene: &'a Scene,
     endpoint: String,
-    store: String,
     channel: String,
     cache: String,
     working: Vec<(usize, Child)>,
@@ -131,7 +130,9 @@ impl Fleet<'_> {
 fn assert_whole(fleet: &Fleet<'_>, packages: u64, all: impl Fn() -> Files) {
     let run = |verb: &str, more: &[&str]| {
         let words = [&[&*fleet.channel], more].concat();
-        call(fleet.scene, &fleet.store, verb, &words).run().exits(0)
+        call(fleet.scene, &fleet.endpoint, verb, &words)
+            .run()
+            .exits(0)
     };
     run("scan", &["--json", "--cache", &fleet.cache]).counts("opened", 0);
     run("publish", &["--json", "--all", "--cache", &fleet.cache])
@@ -179,13 +180,14 @@ fn storm(fleet: &mut Fleet<'_>, database: &mut Server, packages: u64) {
     assert!(restarts == 2 && fleet.killed > 0);
 }
 
-/// Lets a fleet work on a channel until all of it is done, and looks at what came of that. `endpoint` is where workers
-/// find the store, and `store` where it is.
+/// Lets a fleet work on a channel until all of it is done, and looks at what came of that. `endpoint` is where the
+/// store is found, if there is one, and `calm` ends its faults.
 fn weather(
     scene: &Scene,
     channel: String,
-    [endpoint, store]: [&str; 2],
+    endpoint: &str,
     packages: u64,
+    calm: impl FnOnce(),
     all: impl Fn() -> Files,
 ) {
     let Some(mut database) = Server::start() else {
@@ -194,7 +196,6 @@ fn weather(
     let mut fleet = Fleet {
         scene,
         endpoint: endpoint.to_owned(),
-        store: store.to_owned(),
         channel,
         cache: database.database(DATABASE),
         working: Vec::new(),
@@ -213,6 +214,7 @@ fn weather(
         begun.elapsed()
     );
     fleet.assert_divided(&Sql::new(&database, DATABASE), packages);
+    calm();
     assert_whole(&fleet, packages, all);
 }
 
@@ -222,7 +224,7 @@ fn killed_workers_and_a_crashing_database_lose_nothing() {
     let scene = Scene::new();
     fill(packages, |path, bytes| scene.write(path, bytes));
     let all = || in_folder(&scene.path("channel"));
-    weather(&scene, "channel".to_owned(), ["", ""], packages, all);
+    weather(&scene, "channel".to_owned(), "", packages, || {}, all);
 }
 
 #[test]
@@ -238,9 +240,9 @@ fn killed_workers_a_crashing_database_and_a_bad_store_lose_nothing() {
         ..Manners::default()
     };
     let proxy = Proxy::before(server.address(), manners);
-    let places = [proxy.endpoint(), &format!("http://{}", server.address())];
     let all = || bucket.objects("channel");
-    weather(&scene, bucket.url("channel"), places, packages, all);
+    let (url, calm) = (bucket.url("channel"), || proxy.heal());
+    weather(&scene, url, proxy.endpoint(), packages, calm, all);
     let requests = proxy.log().len();
     eprintln!("one of {FAULTS} of {requests} requests was spoilt");
 }

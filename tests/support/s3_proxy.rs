@@ -48,6 +48,7 @@ struct Shared {
     writes: Mutex<()>,
     cut: Mutex<std::collections::HashSet<String>>,
     begun: std::sync::OnceLock<Instant>,
+    is_healed: std::sync::atomic::AtomicBool,
 }
 
 /// What becomes of a request.
@@ -84,6 +85,7 @@ impl Proxy {
             writes: Mutex::default(),
             cut: Mutex::default(),
             begun: std::sync::OnceLock::new(),
+            is_healed: std::sync::atomic::AtomicBool::default(),
         });
         let all = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -99,6 +101,13 @@ impl Proxy {
     /// Where clients find it.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// Ends the random faults.
+    #[allow(dead_code, reason = "not every test heals")]
+    pub fn heal(&self) {
+        let healed = &self.shared.is_healed;
+        healed.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// What was asked for since the last time, each as `METHOD TARGET`.
@@ -167,7 +176,8 @@ impl Shared {
 
     fn fault(&self) -> Fault {
         let mut random = self.random.lock().unwrap();
-        if self.manners.faults == 0 || random.below(self.manners.faults) > 0 {
+        let is_healed = self.is_healed.load(std::sync::atomic::Ordering::Relaxed);
+        if is_healed || self.manners.faults == 0 || random.below(self.manners.faults) > 0 {
             return Fault::None;
         }
         match random.below(6) {
