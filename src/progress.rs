@@ -120,8 +120,13 @@ impl Progress {
         }
     }
 
-    /// Nothing can be done until others did something.
-    pub fn waiting(&self, what: &str) {
+    /// Whether nothing is said.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.display, Display::Silent)
+    }
+
+    /// Something that people should know at once, and that changes nothing.
+    pub fn aside(&self, what: &str) {
         match self.display {
             Display::Bars | Display::Lines => self.suspend(|| self.line(what)),
             Display::Silent => {}
@@ -179,7 +184,7 @@ mod tests {
             progress.start(2, 10);
             progress.bytes(10);
             progress.package();
-            progress.waiting("waiting");
+            progress.aside("waiting");
             progress.phase("writing");
             assert_eq!(progress.suspend(|| 5), 5);
             progress.finish();

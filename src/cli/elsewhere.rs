@@ -27,8 +27,8 @@ enum Address {
 }
 
 impl Address {
-    /// Reads what may be the name of a key in the folder too: no name has a colon. What stands behind one may be secret,
-    /// and is never told.
+    /// Reads what may be the name of a key in the folder too: no name has a colon. What has one may be secret, and
+    /// is never told.
     fn parse(text: &str) -> Result<Option<Address>, Error> {
         let Some((scheme, rest)) = text.split_once(':') else {
             return Ok(None);
@@ -40,10 +40,10 @@ impl Address {
             )),
             "exec" => Ok(Some(Address::Exec(rest.to_owned()))),
             "pkcs11" => Ok(Some(Address::Pkcs11(format!("pkcs11:{rest}")))),
-            _ => Err(Error::Usage(format!(
-                "`{}:` begins neither exec:COMMAND nor pkcs11:URI, and no name of a key has a colon",
-                shown(scheme)
-            ))),
+            _ => Err(Error::Usage(
+                "what is given as a key begins neither with exec: nor with pkcs11:, and no name of a key has a colon"
+                    .to_owned(),
+            )),
         }
     }
 }
@@ -235,12 +235,14 @@ mod tests {
     fn addresses_are_told_from_names() {
         let parse = |text: &str| Address::parse(text).map(|found| format!("{found:?}"));
         assert_eq!(parse("MyKey").unwrap(), "None");
-        assert_eq!(parse("other:x").unwrap(), "None");
+        let other = parse("secret:secret").unwrap_err().to_string();
+        assert!(!other.contains("secret"), "{other}");
         assert_eq!(parse("exec:a 'b:c'").unwrap(), "Some(Exec(\"a 'b:c'\"))");
         assert_eq!(
             parse("pkcs11:token=a").unwrap(),
             "Some(Pkcs11(\"pkcs11:token=a\"))"
         );
+        assert_eq!(parse(" EXEC:a").unwrap(), "Some(Exec(\"a\"))");
         assert!(matches!(parse("exec: "), Err(Error::Usage(_))));
     }
 }

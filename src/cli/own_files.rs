@@ -100,7 +100,7 @@ impl Closed {
             return Ok(());
         }
         Err(Error::Usage(format!(
-            "{}: the keys folder lies inside the channel, where whoever may upload packages could add a key, and readers could find a private one; name a place outside with --keys-dir",
+            "{}: the keys folder lies inside the channel, where whoever may upload packages could add a key, and readers could find a private one; name a place outside with --keys-dir (or $SIGINDEX_KEYS_DIR; ~/.conda/keys where none is named)",
             shown(&self.keys)
         )))
     }

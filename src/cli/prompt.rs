@@ -1,13 +1,16 @@
-//! Asks for a passphrase on the terminal. Owns that nothing of it is shown, and that the terminal is left as it was found,
-//! whatever ends the question; must not know what is asked for.
+//! Asks for a passphrase on the terminal. Owns that nothing of it is shown, and that the terminal is left as it was found
+//! after an answer, Ctrl-C, Ctrl-D, SIGINT and SIGTERM; must not know what is asked for.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Signal, getpgrp, kill_process_group};
 use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp,
+    tcsetattr,
 };
 use zeroize::Zeroizing;
 
@@ -16,8 +19,11 @@ use super::signals::Asking;
 /// The most bytes of an answer: what a terminal takes of a line.
 const MAX_BYTES: usize = 4096;
 
-/// How long a signal may wait, in nanoseconds.
-const TICK: i64 = 50_000_000;
+/// How long a signal may wait.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often is looked whether this runs in the background, once it may be again.
+const LOOKS: usize = 20;
 
 /// The characters that stop a process, and end it with its memory written down: a terminal that shows nothing would stay
 /// so.
@@ -33,6 +39,7 @@ pub fn ask(prompt: &str) -> io::Result<Zeroizing<String>> {
     let tty = OpenOptions::new().read(true).write(true).open("/dev/tty");
     let tty = tty.map_err(no_terminal)?;
     let asking = Asking::begin()?;
+    come_to_the_front(&tty)?;
     let silent = Silent::begin(&tty)?;
     (&tty).write_all(prompt.as_bytes())?;
     let answer = line(&tty, &asking);
@@ -42,6 +49,25 @@ pub fn ask(prompt: &str) -> io::Result<Zeroizing<String>> {
     }
     drop(silent);
     answer
+}
+
+/// Stops in the background, as everything does that wants to be typed to: the modes that are found there are those of
+/// whoever is in front.
+fn come_to_the_front(tty: &File) -> io::Result<()> {
+    let is_in_front = || Ok::<_, io::Error>(tcgetpgrp(tty)? == getpgrp());
+    if is_in_front()? {
+        return Ok(());
+    }
+    kill_process_group(getpgrp(), Signal::TTOU)?;
+    for _ in 0..LOOKS {
+        // The signal may take a moment to stop all threads, and whoever brings it to the front one more.
+        std::thread::sleep(TICK);
+        if is_in_front()? {
+            return Ok(());
+        }
+    }
+    // Nobody can bring it there, or nobody did.
+    Err(io::Error::other("this runs in the background"))
 }
 
 /// A terminal that shows nothing of what is typed but the end of a line, until this is dropped.
@@ -57,6 +83,8 @@ impl Silent<'_> {
         now.local_modes.remove(LocalModes::ECHO);
         now.local_modes
             .insert(LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
+        // Enter ends a line.
+        now.input_modes.insert(InputModes::ICRNL);
         for character in NOT_NOW {
             now.special_codes[character] = 0;
         }
@@ -70,6 +98,11 @@ impl Drop for Silent<'_> {
         // Where the terminal is gone, so are its modes.
         let _ = tcsetattr(self.tty, OptionalActions::Now, &self.before);
     }
+}
+
+/// Whether a key was pressed that means something else, and nothing just now.
+fn is_no_text(text: &[u8]) -> bool {
+    text.iter().any(|byte| [0x1a, 0x1c].contains(byte))
 }
 
 /// One line, of which no copy stays in memory.
@@ -91,6 +124,7 @@ fn line(mut tty: &File, asking: &Asking<'_>) -> io::Result<Zeroizing<String>> {
     }
     let text = line.strip_suffix(b"\n").unwrap_or(&line);
     match std::str::from_utf8(text) {
+        Ok(_) if is_no_text(text) => Err(ErrorKind::InvalidData.into()),
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(_) => Err(ErrorKind::InvalidData.into()),
     }
@@ -100,7 +134,7 @@ fn line(mut tty: &File, asking: &Asking<'_>) -> io::Result<Zeroizing<String>> {
 fn wait(tty: &File, asking: &Asking<'_>) -> io::Result<()> {
     let tick = Timespec {
         tv_sec: 0,
-        tv_nsec: TICK,
+        tv_nsec: TICK.subsec_nanos().into(),
     };
     loop {
         if asking.is_over() {

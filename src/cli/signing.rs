@@ -57,9 +57,8 @@ impl Keys {
         let folder = folder.open()?;
         let mut keyring = folder.public_keys()?;
         match join_environment(&mut keyring) {
-            Err(why) if signing.key.is_some() => out::warning(&format!(
-                "the key of ${PRIVATE_KEY} is left aside, as --key chooses another: {why}"
-            )),
+            // It goes before what the environment has, whatever that is.
+            Err(_) if signing.key.is_some() => {}
             joined => joined?,
         }
         demand_read(&keyring)?;
@@ -79,7 +78,8 @@ impl Keys {
 
     /// The signing key, to be opened when it is needed.
     pub fn signing_key<'a>(&'a self, progress: &'a Progress) -> SigningKey<'a> {
-        let open = move |roles: &Fingerprints| progress.suspend(|| self.open_signer(roles));
+        let open =
+            move |roles: &Fingerprints| progress.suspend(|| self.open_signer(roles, progress));
         SigningKey::new(Box::new(open), Box::new(|roles| self.check_signer(roles)))
     }
 
@@ -145,13 +145,17 @@ impl Keys {
         public.is_some_and(marked) || is_among(&self.keyring, name, roles)
     }
 
-    fn open_signer(&self, roles: &Fingerprints) -> Result<Box<dyn Signer>, Error> {
+    fn open_signer(
+        &self,
+        roles: &Fingerprints,
+        progress: &Progress,
+    ) -> Result<Box<dyn Signer>, Error> {
         let signer = match &self.elsewhere {
             Some((elsewhere, _)) => elsewhere.signer(&self.keyring, &self.folder)?,
             None => local_signer(self.open_key(roles)?),
         };
         self.demand_fitness(signer.public_key(), roles)?;
-        self.remember_use(signer.public_key())?;
+        self.remember_use(signer.public_key(), progress)?;
         Ok(signer)
     }
 
@@ -215,17 +219,20 @@ impl Keys {
 
     /// Marks a key as one of packages when it signs its first. A folder that may not be written, such as a secret
     /// mount, or isn't there, is no reason to fail: then the mark is missing.
-    fn remember_use(&self, key: &PublicKey) -> Result<(), Error> {
+    fn remember_use(&self, key: &PublicKey, progress: &Progress) -> Result<(), Error> {
         if !self.folder.path().is_dir() {
             return Ok(());
         }
         let (name, print) = (key.name(), key.fingerprint());
         match self.folder.mark(name, print, Use::Package) {
             Err(KeyError::Settings(why)) if why.is_denied() => Ok(()),
-            Err(KeyError::Settings(why)) if why.is_unfit_folder() => {
-                out::warning(&format!(
-                    "that the key {name} signs packages can't be remembered, and nothing will keep it from signing an index: {why}"
-                ));
+            Err(KeyError::Settings(why)) if why.is_of_place() => {
+                // The bars are away while a key is opened.
+                if !progress.is_silent() {
+                    out::warning(&format!(
+                        "that the key {name} signs packages can't be remembered, and so nothing keeps it from signing an index: {why}"
+                    ));
+                }
                 Ok(())
             }
             marked => Ok(marked?),
@@ -289,12 +296,7 @@ fn join_environment(keyring: &mut Keyring) -> Result<(), Error> {
         return Ok(());
     }
     match environment_key(PRIVATE_KEY, &name, &set_passphrase) {
-        Err(Error::Key(KeyError::NoPassphrase { .. })) => {
-            out::warning(&format!(
-                "what the key {name} of ${PRIVATE_KEY} signed can't be told: it is encrypted, ${PASSPHRASE} is not set, and {name}.pub is not in the keys folder"
-            ));
-            Ok(())
-        }
+        Err(Error::Key(KeyError::NoPassphrase { .. })) => Ok(()),
         key => Ok(keyring.insert(key?.public().clone())?),
     }
 }
@@ -338,9 +340,9 @@ pub fn passphrase(name: &KeyName) -> Result<Zeroizing<String>, KeyError> {
     asked.map_err(|why| unasked(name, &why))
 }
 
-/// Whether the environment has one; an empty one is none.
+/// Whether the environment is to have one. An empty one is that of a CI which has no such secret, and nobody to ask.
 fn is_passphrase_set() -> bool {
-    std::env::var_os(PASSPHRASE).is_some_and(|passphrase| !passphrase.is_empty())
+    std::env::var_os(PASSPHRASE).is_some()
 }
 
 /// The passphrase that the environment has.
@@ -379,12 +381,12 @@ fn no_passphrase(name: &KeyName, why: String) -> KeyError {
 fn unasked(name: &KeyName, why: &io::Error) -> KeyError {
     let why = match why.kind() {
         ErrorKind::NotFound => {
-            format!("${PASSPHRASE} is not set or empty, and there is no terminal to ask on")
+            format!("${PASSPHRASE} is not set, and there is no terminal to ask on")
         }
         ErrorKind::UnexpectedEof => "none was typed".to_owned(),
         ErrorKind::Interrupted => "the question was interrupted".to_owned(),
         ErrorKind::InvalidInput => "what was typed is longer than 4,096 bytes".to_owned(),
-        ErrorKind::InvalidData => "what was typed is not UTF-8".to_owned(),
+        ErrorKind::InvalidData => "what was typed is no text in UTF-8".to_owned(),
         _ => format!("the terminal can't be asked: {why}"),
     };
     no_passphrase(name, why)

@@ -81,7 +81,7 @@ impl Run<'_> {
                 Claimed::Wait => {
                     // At the end of most runs there is a moment of it.
                     if wait == WAITS[1] && !std::mem::replace(&mut is_told, true) {
-                        self.examiner.progress.waiting(WAITING);
+                        self.examiner.progress.aside(WAITING);
                     }
                     std::thread::sleep(wait);
                     wait = wait.saturating_mul(2).min(WAITS[1]);

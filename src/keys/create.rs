@@ -55,7 +55,13 @@ impl KeysDir {
             path: whole.clone(),
             source,
         })?;
-        check_writable(there)
+        check_writable(there).map_err(|error| match error {
+            KeyError::FolderNotWritable { source, .. } if there != whole => {
+                let path = whole.clone();
+                KeyError::MakeFolder { path, source }
+            }
+            error => error,
+        })
     }
 
     /// Refuses the name of a key of which either file is there.

@@ -31,9 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it waits before it looks again.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What the system may not know.
-const LOCK: &str = "lock";
-
 /// The form of the files that this version reads and writes.
 pub(super) const VERSION: u32 = 1;
 
@@ -137,13 +134,14 @@ impl SettingsError {
         matches!(self, SettingsError::Io { source, .. } if denied(source))
     }
 
-    /// Whether it is the folder that is unfit for settings: others may write there, or it has no locks.
-    pub fn is_unfit_folder(&self) -> bool {
-        match self {
-            SettingsError::Owner { .. } | SettingsError::OpenToOthers { .. } => true,
-            SettingsError::Io { operation, .. } => *operation == LOCK,
-            _ => false,
-        }
+    /// Whether it is the place that is unfit for settings: others may write there, or it has no room or no locks.
+    pub fn is_of_place(&self) -> bool {
+        matches!(
+            self,
+            SettingsError::Owner { .. }
+                | SettingsError::OpenToOthers { .. }
+                | SettingsError::Io { .. }
+        )
     }
 }
 
@@ -257,7 +255,7 @@ fn lock(folder: &Path) -> Result<File, SettingsError> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::Error(cause)) => return Err(failed(&path, LOCK)(cause)),
+            Err(TryLockError::Error(cause)) => return Err(failed(&path, "lock")(cause)),
             Err(TryLockError::WouldBlock) if began.elapsed() > PATIENCE => {
                 return Err(SettingsError::Locked { path });
             }

@@ -108,7 +108,11 @@ fn a_url_where_none_serves_is_told_of_without_its_secrets() {
             1,
             "h/t/***/channel",
         ),
-        (&["channel", "--key", url], 2, "exec:COMMAND"),
+        (
+            &["channel", "--key", url],
+            2,
+            "no name of a key has a colon",
+        ),
     ] {
         let run = scene.run(words).exits(status).says(said);
         run.never_says("hunter2").never_says("sesame");

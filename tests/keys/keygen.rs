@@ -137,7 +137,7 @@ fn keygen_encrypts_with_the_passphrase_of_the_environment() {
         ]);
         call.env("SIGINDEX_PASSPHRASE", passphrase).run()
     };
-    call("").exits(1).says("empty");
+    call("").exits(1).says("$SIGINDEX_PASSPHRASE is empty");
     call("open sesame").exits(0).never_says("sesame");
     scene.write("data", "x");
     let sign = |passphrase: &str| {

@@ -23,7 +23,7 @@ const MAX_PINS: u64 = 1 << 20;
 /// Which index files are written. Of each pair the last one given counts; what is off is removed.
 #[derive(Debug, clap::Args)]
 #[command(
-    next_help_heading = "Index files (each flag but --all has its opposite, --no-…; the last one counts; what is off is removed)"
+    next_help_heading = "Index files (each flag without a value has its opposite, --no-…, but --all; the last one counts; what is off is removed)"
 )]
 pub struct FileArgs {
     /// Write every index file; --no-… still takes one out
