@@ -160,7 +160,9 @@ fn a_generation_names_every_index_file_and_the_package_key() {
     let report = run.report();
     assert_eq!(report["signed_index"]["new"], true);
     assert_eq!(report["signed_index"]["versions"]["timestamp"], 1);
-    assert_eq!(report["signed_index"]["days_left"]["timestamp"], 13);
+    // Whole days: less than a fourteenth one is over, unless it was made and told in one moment.
+    let left = report["signed_index"]["days_left"]["timestamp"].as_u64();
+    assert!(matches!(left, Some(13 | 14)), "{left:?}");
     let generation = whole(&scene);
     let expected = [
         "index.html",
