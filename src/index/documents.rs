@@ -22,7 +22,7 @@ use crate::record::{ATTESTATIONS, Additions, SignatureNote, hex, is_sha256};
 use crate::repodata::{Document, Listed, REPODATA};
 use crate::signature::Signature;
 
-/// The name of a key that a dry run does not know: it is made by the first signature, or its file needs a passphrase.
+/// The name of a key that a dry run does not know: the first signature makes it, or asks for its passphrase.
 const PLANNED: &str = "dry-run";
 
 /// Where the names and sizes of signing keys are looked up.
