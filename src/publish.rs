@@ -189,7 +189,7 @@ pub fn settled(changes: Vec<(Rank, Change)>) -> Vec<Change> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
     use crate::repodata::Codec;
     use crate::storage::LocalStorage;
@@ -359,5 +359,34 @@ mod tests {
         let huge = std::fs::File::create(root.path().join("a.zst")).unwrap();
         huge.set_len(1 << 40).unwrap();
         assert_eq!(run(true), ["a.zst"], "a huge file is replaced unread");
+    }
+
+    #[test]
+    fn what_others_name_is_synced_before_them() {
+        let remove = |path: &str| Change::Remove {
+            path: path.to_owned(),
+        };
+        let changes = [
+            (Rank::Shard, remove("a")),
+            (Rank::Shard, remove("b")),
+            (Rank::Metadata, remove("c")),
+            (Rank::ShardIndex, remove("d")),
+            (Rank::Repodata, remove("e")),
+            (Rank::Retired, remove("f")),
+        ];
+        let steps: Vec<_> = settled(changes.into())
+            .into_iter()
+            .map(|change| match change {
+                Change::Settle => "settle".to_owned(),
+                Change::Group => "group".to_owned(),
+                Change::Remove { path } => path,
+                Change::Retire { path } => format!("retire {path}"),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let expected = "group a b group c settle group d group e settle group";
+        let mut expected: Vec<_> = expected.split(' ').collect();
+        expected.push("retire f");
+        assert_eq!(steps, expected);
     }
 }

@@ -319,4 +319,27 @@ mod tests {
         assert_eq!(none.seen(&versions, Seen::Any).unwrap(), Versions::new());
         assert!(none.load("noarch").unwrap().is_empty());
     }
+
+    #[test]
+    fn a_sound_cache_is_not_to_be_removed() {
+        let of = |code| {
+            remedy(&rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(code),
+                None,
+            ))
+        };
+        for (code, wanted) in [
+            (rusqlite::ffi::SQLITE_FULL, "make room"),
+            (rusqlite::ffi::SQLITE_IOERR, "file system"),
+            (rusqlite::ffi::SQLITE_BUSY, "wait"),
+            (rusqlite::ffi::SQLITE_LOCKED, "wait"),
+            (rusqlite::ffi::SQLITE_CANTOPEN, "ulimit -n"),
+        ] {
+            assert!(
+                of(code).contains(wanted) && !of(code).contains("remove it"),
+                "{code}"
+            );
+        }
+        assert!(of(rusqlite::ffi::SQLITE_CORRUPT).contains("remove it"));
+    }
 }

@@ -185,13 +185,18 @@ fn rename(path: &Path, to: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
         // File systems without that flag: only runs that share this cache put something there.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match std::fs::symlink_metadata(to) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                std::fs::rename(path, to).map(|()| true)
-            }
-            found => found.map(|_| false),
-        },
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => rename_by_looks(path, to),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The same, where a moment lies between the look and the renaming.
+fn rename_by_looks(path: &Path, to: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(to) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            std::fs::rename(path, to).map(|()| true)
+        }
+        found => found.map(|_| false),
     }
 }
 
@@ -256,7 +261,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("cache.db");
         for number in 1..=MOST_ASIDE {
-            std::fs::write(&path, number.to_string()).unwrap();
+            std::fs::write(&path, format!("{number}: no file of SQLite")).unwrap();
             put_aside(&path).unwrap();
         }
         std::fs::write(&path, "one more").unwrap();
@@ -265,6 +270,7 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"one more");
         for (name, text) in [("broken", "1"), ("broken-2", "2"), ("broken-100", "100")] {
             let aside = scratch.path().join(format!("cache.db.{name}"));
+            let text = format!("{text}: no file of SQLite");
             assert_eq!(std::fs::read_to_string(aside).unwrap(), text);
         }
     }
@@ -284,5 +290,52 @@ mod tests {
         }
         let first = scratch.path().join("cache.db.broken");
         assert_eq!(std::fs::read(first).unwrap(), b"no cache");
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_left_where_the_system_does_not_look() {
+        let scratch = tempfile::tempdir().unwrap();
+        let [from, to] = ["a", "b"].map(|name| scratch.path().join(name));
+        std::fs::write(&from, "a").unwrap();
+        std::os::unix::fs::symlink("nowhere", &to).unwrap();
+        assert!(!rename_by_looks(&from, &to).unwrap());
+        std::fs::remove_file(&to).unwrap();
+        assert!(rename_by_looks(&from, &to).unwrap());
+        assert_eq!(std::fs::read(&to).unwrap(), b"a");
+        let too_long = scratch.path().join("x".repeat(300));
+        assert!(rename_by_looks(&to, &too_long).is_err());
+    }
+
+    #[test]
+    fn where_a_cache_can_lie_is_known_before_it_is_made() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("new/cache.db");
+        demand_place(&path).unwrap();
+        assert!(!path.exists());
+        make_private(&path).unwrap();
+        demand_place(&path).unwrap();
+        let refused = |why: &str| {
+            let error = demand_place(&path).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        let journal = beside(&path, "-journal");
+        std::fs::write(&journal, "").unwrap();
+        demand_place(&path).unwrap();
+        std::fs::remove_file(&journal).unwrap();
+        std::fs::create_dir(&journal).unwrap();
+        refused("cache.db-journal: can't open the cache: it is not a regular file");
+        std::fs::remove_dir(&journal).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        refused("written by others");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        refused("cache.db: can't open the cache: it is not a regular file");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        refused("cache.db: can't open the cache: it is not a regular file");
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::remove_dir(scratch.path().join("new")).unwrap();
+        std::fs::write(scratch.path().join("new"), "").unwrap();
+        refused("make the cache's folder");
     }
 }

@@ -375,4 +375,33 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn whether_a_key_can_be_made_is_known_before_it_is_made() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = KeysDir::new(scratch.path().join("a/keys"), false);
+        dir.check_create(&name("New")).unwrap();
+        assert_eq!(entries(scratch.path()), 0, "nothing was made");
+        dir.create(&name("New"), small(), None).unwrap();
+        let taken = dir.check_create(&name("New"));
+        assert!(matches!(taken, Err(KeyError::Exists { .. })), "{taken:?}");
+        dir.check_create(&name("Newer")).unwrap();
+        symlink("nowhere", scratch.path().join("link")).unwrap();
+        let beneath = KeysDir::new(scratch.path().join("link/keys"), false);
+        let error = beneath.check_create(&name("New")).unwrap_err();
+        assert!(matches!(error, KeyError::MakeFolder { .. }), "{error}");
+        // The superuser writes anywhere.
+        if !rustix::process::geteuid().is_root() {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).unwrap();
+            let error = dir.check_create(&name("Newer")).unwrap_err();
+            assert!(
+                matches!(error, KeyError::FolderNotWritable { .. }),
+                "{error}"
+            );
+            let inner = KeysDir::new(dir.path().join("inner"), false);
+            let error = inner.check_create(&name("Newer")).unwrap_err();
+            assert!(matches!(error, KeyError::MakeFolder { .. }), "{error}");
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        }
+    }
 }

@@ -509,16 +509,24 @@ mod tests {
             assert_eq!(fault(&text, &never), PrivateKeyFault::CostlyEncryption);
         }
         for rounds in [10_000_001, 100_000_000] {
-            let kdf = pbes2::Kdf::Pbkdf2(pbes2::Pbkdf2Params {
-                salt: &[1; 16],
-                iteration_count: rounds,
-                key_length: None,
-                prf: pbes2::Pbkdf2Prf::HmacWithSha256,
-            });
-            let encryption = pbes2::EncryptionScheme::Aes256Cbc { iv: &[2; 16] };
-            let text = sealed_with(pbes2::Parameters { kdf, encryption });
+            let text = pbkdf2_of(rounds);
             assert_eq!(fault(&text, &never), PrivateKeyFault::CostlyEncryption);
         }
+        let der = Pem::find(pbkdf2_of(10_000_000).as_bytes())
+            .unwrap()
+            .decode();
+        assert_eq!(check_encryption(&der.unwrap()), Ok(()));
+    }
+
+    fn pbkdf2_of(iteration_count: u32) -> String {
+        let kdf = pbes2::Kdf::Pbkdf2(pbes2::Pbkdf2Params {
+            salt: &[1; 16],
+            iteration_count,
+            key_length: None,
+            prf: pbes2::Pbkdf2Prf::HmacWithSha256,
+        });
+        let encryption = pbes2::EncryptionScheme::Aes256Cbc { iv: &[2; 16] };
+        sealed_with(pbes2::Parameters { kdf, encryption })
     }
 
     #[test]
@@ -526,6 +534,9 @@ mod tests {
         use PrivateKeyFault as F;
         for (cost, r, p, expected) in [
             (1 << 20, 8, 4, None),
+            // Exactly all the memory, and exactly all the work.
+            (1 << 11, 4096, 1, None),
+            (1 << 12, 1024, 8, None),
             (1 << 20, 9, 1, Some(F::CostlyEncryption)),
             (1 << 21, 8, 1, Some(F::CostlyEncryption)),
             (1 << 14, 8, 256, None),

@@ -173,7 +173,7 @@ pub(super) fn change<T: Settings>(
 ) -> Result<(), KeyError> {
     make_folder(folder)?;
     check_folder(folder)?;
-    let _lock = lock(folder)?;
+    let _lock = lock(folder, PATIENCE)?;
     let was: T = read(folder)?;
     let mut now = was.clone();
     change(&mut now)?;
@@ -239,7 +239,7 @@ fn check_writers(path: &Path, metadata: &Metadata, but: u32) -> Result<(), Setti
 }
 
 /// Waits for the lock of a folder, which is held for a moment; the kernel lets it go with the file.
-fn lock(folder: &Path) -> Result<File, SettingsError> {
+fn lock(folder: &Path, patience: Duration) -> Result<File, SettingsError> {
     let path = folder.join(LOCK_FILE);
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = OpenOptions::new()
@@ -256,7 +256,7 @@ fn lock(folder: &Path) -> Result<File, SettingsError> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::Error(cause)) => return Err(failed(&path, "lock")(cause)),
-            Err(TryLockError::WouldBlock) if began.elapsed() > PATIENCE => {
+            Err(TryLockError::WouldBlock) if began.elapsed() > patience => {
                 return Err(SettingsError::Locked { path });
             }
             Err(TryLockError::WouldBlock) => std::thread::sleep(TICK),
@@ -432,5 +432,52 @@ mod tests {
         symlink("elsewhere", &lock).unwrap();
         assert!(add(folder, 7).is_err(), "the lock of another file");
         assert!(!folder.join(Numbers::FILE).exists());
+    }
+
+    #[test]
+    fn a_lock_is_not_waited_for_without_end() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path();
+        let held = lock(folder, PATIENCE).unwrap();
+        let error = lock(folder, TICK).unwrap_err();
+        assert!(matches!(error, SettingsError::Locked { .. }), "{error}");
+        drop(held);
+        lock(folder, TICK).unwrap();
+    }
+
+    #[test]
+    fn what_a_place_is_to_blame_for_is_told_from_what_stands_there() {
+        let path = || PathBuf::from("keys");
+        let io = |kind: ErrorKind| failed(&path(), "open")(kind.into());
+        let cases = [
+            (io(ErrorKind::PermissionDenied), true, true),
+            (io(ErrorKind::ReadOnlyFilesystem), true, true),
+            (io(ErrorKind::StorageFull), false, true),
+            (
+                SettingsError::Owner {
+                    path: path(),
+                    owner: 1,
+                },
+                false,
+                true,
+            ),
+            (
+                SettingsError::OpenToOthers {
+                    path: path(),
+                    mode: 0o666,
+                },
+                false,
+                true,
+            ),
+            (SettingsError::NotAFile { path: path() }, false, false),
+            (SettingsError::TooLong { path: path() }, false, false),
+        ];
+        for (error, denied, of_place) in cases {
+            assert_eq!(
+                (error.is_denied(), error.is_of_place()),
+                (denied, of_place),
+                "{error}"
+            );
+        }
     }
 }

@@ -29,13 +29,29 @@ pub fn demand_sound(key: &PublicKey, signature: &[u8]) -> Result<(), ProbeFault>
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use sha2::{Digest as _, Sha256};
 
     use super::*;
+    use crate::keys::samples;
+    use crate::signature::{RsaSigner, sign};
 
     #[test]
     fn the_digest_is_what_it_is_said_to_be() {
         let digest = Sha256::digest(b"sigindex: which key signs here?");
         assert_eq!(PROBE, <[u8; 32]>::from(digest));
+    }
+
+    #[test]
+    fn only_the_key_that_signed_is_taken() {
+        let (key, other) = (samples::weak(), samples::strong().public());
+        let good = sign(&RsaSigner::new(key), &PROBE).unwrap().value;
+        let key = key.public();
+        assert_eq!(demand_sound(key, &good), Ok(()));
+        assert_eq!(demand_sound(other, &good), Err(ProbeFault::Length));
+        assert_eq!(demand_sound(key, &[]), Err(ProbeFault::Length));
+        let mut flipped = good;
+        flipped.iter_mut().for_each(|byte| *byte ^= 1);
+        assert_eq!(demand_sound(key, &flipped), Err(ProbeFault::Mismatch));
     }
 }

@@ -209,6 +209,8 @@ mod tests {
             r#"{"signed":{"signed":{"_type":"root"}}}"#,
             r#"[{"_type":"root"}]"#,
             r#"{"a":{"_type":"root"}}"#,
+            r#"{"a":{"b":{},"_type":"root"}}"#,
+            r#"{"signed":{},"a":{"_type":"root"}}"#,
             r#"{"a":"_type","b":"root"}"#,
             r#"{"_type":["root"],"a":"root"}"#,
             r#"{"signed":[{"_type":"root"}]}"#,
@@ -220,5 +222,13 @@ mod tests {
         ] {
             assert!(!is_metadata(no.as_bytes()), "{no}");
         }
+    }
+
+    #[test]
+    fn of_a_long_string_only_the_beginning_is_kept() {
+        let mut text = Text::default();
+        assert!((0..1_000).all(|_| !text.take(b'a')));
+        assert_eq!(text.bytes.len(), LONGEST);
+        assert!(text.take(b'"') && text.name().is_none());
     }
 }
