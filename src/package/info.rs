@@ -66,7 +66,7 @@ pub(super) struct Search<'a> {
     collected: Collected,
     /// Members that are no folders.
     seen: HashSet<u64>,
-    /// What they lie beneath.
+    /// What members lie beneath.
     folders: HashSet<u64>,
     state: RandomState,
 }
@@ -179,7 +179,7 @@ impl<'a> Search<'a> {
         if name.climbs {
             return Err(PackageError::Misspelt { member: shown() });
         }
-        let whole = self.check_folders(member, name)?;
+        let whole = self.check_folders(name)?;
         // A folder may be named again and again.
         if member.kind.is_dir() {
             return Ok(());
@@ -197,7 +197,7 @@ impl<'a> Search<'a> {
     /// Demands that what a member lies beneath is no member but a folder: beneath a link it would be written to where
     /// that leads. In whatever order they stand, since tools unpack the parts of a `.conda` each in its own. Gives
     /// what the whole name is remembered by.
-    fn check_folders(&mut self, member: &Member, name: &Name<'_>) -> Result<u64, PackageError> {
+    fn check_folders(&mut self, name: &Name<'_>) -> Result<u64, PackageError> {
         if name.parts.len().saturating_sub(1) > DEPTH_CAP {
             return Err(PackageError::TooDeep { limit: DEPTH_CAP });
         }
@@ -209,7 +209,7 @@ impl<'a> Search<'a> {
                 let member = show(&above.join(&b'/'));
                 return Err(PackageError::BeneathMember { member });
             }
-            if !member.kind.is_dir() && !self.folders.contains(&folder) {
+            if !self.folders.contains(&folder) {
                 self.require_room()?;
                 self.folders.insert(folder);
             }
@@ -361,6 +361,21 @@ mod tests {
             let name = Name::of(path.as_bytes());
             assert_eq!((name.place(), name.leaves), (place, leaves), "{path}");
         }
+    }
+
+    #[test]
+    fn no_more_names_are_remembered_than_there_is_room_for() {
+        let go_on = AtomicBool::new(false);
+        let mut search = Search::new(true, &go_on);
+        let most = MEMBERS_CAP as u64;
+        search.folders.insert(0);
+        search.seen.extend(2..most);
+        assert!(search.require_room().is_ok());
+        search.seen.insert(most);
+        assert!(matches!(
+            search.require_room(),
+            Err(PackageError::TooManyMembers { limit: MEMBERS_CAP })
+        ));
     }
 
     #[test]

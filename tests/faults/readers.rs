@@ -166,6 +166,12 @@ fn no_member_lies_beneath_a_link() {
             beneath,
         ),
         (
+            "a folder before it",
+            vec![],
+            vec![folder("x/index.json"), link("x")],
+            beneath,
+        ),
+        (
             "through a hard link",
             vec![],
             vec![
