@@ -1,4 +1,4 @@
-//! Where a run's own files may lie, the cache and the signing log: never where others upload packages, never among keys,
+//! Where a run's own files may lie, keys, the cache and the signing log: never where others upload packages, never among keys,
 //! and never in the place of somebody's other file. Must not know what is in them.
 
 use std::fs::File;
@@ -71,6 +71,13 @@ impl Closed {
     /// The same, and a channel.
     pub fn and(mut self, channel: &Place) -> Closed {
         self.published.extend(channel.folder().map(Path::to_owned));
+        self
+    }
+
+    /// The same, and a folder to which others upload packages.
+    pub fn and_folder(mut self, folder: &Path) -> Closed {
+        // What can't be looked at says so itself when it is opened.
+        self.published.extend(folder.canonicalize());
         self
     }
 

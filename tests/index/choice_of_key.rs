@@ -347,6 +347,25 @@ fn no_key_lies_where_it_would_be_published() {
         }
         assert!(!scene.exists(&format!("{keys}/made")));
     }
+    // Nor is anybody trusted there.
+    scene.index(&["--create-key", "made"]).exits(0);
+    for words in [
+        &[
+            "trust",
+            "init",
+            "channel",
+            "--root-key",
+            "a",
+            "--index-key",
+            "b",
+        ][..],
+        &["trust", "show", "channel"],
+        &["verify", "channel"],
+    ] {
+        let words = [words, &["--keys-dir", "channel/keys"]].concat();
+        scene.run(&words).exits(2).says("keys folder lies inside");
+        assert!(!scene.exists("channel/keys"));
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::cache::{Cache as _, Seen, SqliteCache, Versions, channel_name};
 use crate::cli::index::open::default_cache_path;
 use crate::cli::options::{KeysFolder, Verbosity, cache_home, clock};
 use crate::cli::out;
+use crate::cli::own_files::Closed;
 use crate::cli::place::{self, Held, Patience, Writes};
 use crate::cli::signing::demand_read;
 use crate::error::Error;
@@ -93,6 +94,7 @@ impl Place {
         demand_read(&keyring)?;
         let name = shown(&args.channel);
         let place = place::Place::open(&args.channel, writes)?;
+        Closed::new(&folder).and(&place).keep_keys_out()?;
         let name = match name.trim_end_matches('/') {
             "" => "/".to_owned(),
             name => name.to_owned(),

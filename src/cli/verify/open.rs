@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::audit::{Anchor, Place, is_channel};
+use crate::cli::own_files::Closed;
 use crate::error::Error;
 use crate::keys::{ChannelPlace, Fingerprint, KeyName, Keyring, KeysDir, Pins};
 use crate::shown::shown;
@@ -33,6 +34,9 @@ impl Target {
             let anchor = anchors.for_channel(argument.to_str())?;
             // For whom keys are chosen, that is a channel, published or not.
             if matches!(anchor, Anchor::Chosen(_)) || is_channel(path) {
+                Closed::new(anchors.folder)
+                    .and_folder(path)
+                    .keep_keys_out()?;
                 return Ok(Target::Channel(anchor, Place::folder(path)?));
             }
         } else if !anchors.chosen.is_empty() {
@@ -53,6 +57,7 @@ fn is_url(text: &&str) -> bool {
 pub struct Anchors<'a> {
     chosen: Vec<(KeyName, Fingerprint)>,
     pins: Pins,
+    folder: &'a KeysDir,
     keyring: &'a Keyring,
 }
 
@@ -60,7 +65,7 @@ impl Anchors<'_> {
     /// By the flags, and the pins in the keys folder.
     pub fn of<'a>(
         trust: &[String],
-        folder: &KeysDir,
+        folder: &'a KeysDir,
         keyring: &'a Keyring,
     ) -> Result<Anchors<'a>, Error> {
         let mut chosen = Vec::new();
@@ -76,6 +81,7 @@ impl Anchors<'_> {
         Ok(Anchors {
             chosen,
             pins: folder.pins()?,
+            folder,
             keyring,
         })
     }
