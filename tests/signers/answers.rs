@@ -90,6 +90,13 @@ fn a_command_that_reads_nothing_is_seen() {
     let said = refusal_within(&scene, "exec <&-; sleep 100", SHORT);
     let seen = said.contains("closed its standard input or output") || said.contains(LATE);
     assert!(seen, "{said}");
+    // Closed before the first answer, it is by the pipe.
+    let command = "read request; exec <&-; echo \"$request\" | sh openssl.sh key.pem; sleep 100";
+    let said = refusal(&scene, command);
+    assert!(
+        said.contains("closed its standard input or output"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -157,8 +164,13 @@ fn a_later_answer_that_does_not_fit_stops_the_run() {
 fn what_a_command_started_does_not_hold_a_run_up() {
     let scene = scene_of(0);
     // Its output is held open by one that lives on.
-    let said = refusal(&scene, "sleep 1000 2> /dev/null & exit 4");
-    assert!(said.contains("exit status: 4"), "{said}");
+    for held in [
+        "sleep 1000 2> /dev/null &",
+        "exec 3<&0; sleep 1000 <&3 2> /dev/null &",
+    ] {
+        let said = refusal(&scene, &format!("{held} exit 4"));
+        assert!(said.contains("exit status: 4"), "{held}: {said}");
+    }
     // Where there is no terminal, all of it is ended.
     if std::fs::File::open("/dev/tty").is_err() {
         let command = "sh -c 'echo $$ > pid; exec sleep 1000' | cat";

@@ -329,3 +329,76 @@ impl Drop for Process {
         self.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// With a command that has nothing to say.
+    fn state() -> State {
+        let child = std::process::Command::new("true").spawn().unwrap();
+        let group = Group::Shared;
+        State::new(Process {
+            child,
+            group,
+            ended: None,
+        })
+    }
+
+    #[test]
+    fn each_answer_belongs_to_the_next_request() {
+        let mut state = state();
+        assert_eq!([state.put(b"a\n"), state.put(b"b\n")], [0, 1]);
+        state.take(b"A\nB");
+        assert!(state.is_waited_for());
+        state.take(b"\n");
+        assert!(!state.is_waited_for());
+        let answers: Vec<_> = state.answers.iter().collect();
+        assert_eq!(answers, [(&0, &b"A".to_vec()), (&1, &b"B".to_vec())]);
+        assert!(state.fault.is_none());
+        // Nothing is missing when it ends here.
+        state.break_off();
+        assert!(state.fault.is_none());
+        state.take(b"C\n");
+        assert!(matches!(state.fault, Some(ExecFault::Unasked)));
+    }
+
+    #[test]
+    fn what_is_missing_when_it_ends_is_missed() {
+        let mut state = state();
+        state.put(b"a\n");
+        state.break_off();
+        assert!(matches!(state.fault, Some(ExecFault::Ended(_))));
+        // The first fault stays.
+        state.take(b"A\nB\n");
+        assert!(matches!(state.fault, Some(ExecFault::Ended(_))));
+    }
+
+    #[test]
+    fn an_answer_has_an_end() {
+        for (length, is_too_long) in [(MAX_ANSWER, false), (MAX_ANSWER + 1, true)] {
+            for end in ["", "\n"] {
+                let mut state = state();
+                state.put(b"a\n");
+                state.take(&[&vec![b'x'; length], end.as_bytes()].concat());
+                let said = matches!(state.fault, Some(ExecFault::TooLong));
+                assert_eq!(said, is_too_long, "{length} {end:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn time_runs_from_the_first_request_and_from_each_answer() {
+        let mut state = state();
+        let long_ago = state.since.checked_sub(Duration::from_secs(1)).unwrap();
+        state.since = long_ago;
+        state.put(b"a\n");
+        assert_ne!(state.since, long_ago);
+        state.since = long_ago;
+        state.put(b"b\n");
+        assert_eq!(state.since, long_ago);
+        state.take(b"A\n");
+        assert_ne!(state.since, long_ago);
+    }
+}
