@@ -9,6 +9,9 @@
     clippy::string_slice
 )]
 
+#[cfg(feature = "pkcs11")]
+#[path = "../support/compiler.rs"]
+mod compiler;
 #[path = "../support/program.rs"]
 mod program;
 #[path = "../support/scene.rs"]
@@ -18,6 +21,8 @@ mod shared;
 
 mod answers;
 mod exec;
+#[cfg(feature = "pkcs11")]
+mod habits;
 #[cfg(feature = "pkcs11")]
 mod softhsm;
 #[cfg(feature = "pkcs11")]

@@ -61,10 +61,15 @@ fn a_uri_says_which_token_and_which_key() {
         sign(key).exits(0);
         assert!(scene.text("data.sig").starts_with("fixture "), "{key}");
     }
-    sign("pkcs11:token=nowhere")
+    let said = sign("pkcs11:token=nowhere")
         .exits(1)
         .says("no token fits")
-        .says("`signing` with serial=");
+        .says("`signing` with serial=")
+        .stderr;
+    let (_, slot) = said.split_once("in slot-id=").unwrap();
+    let slot: u64 = slot.split_once(')').unwrap().0.parse().unwrap();
+    sign(&format!("pkcs11:slot-id={slot}")).exits(0);
+    sign(&format!("pkcs11:slot-id={}", slot ^ 1)).exits(1);
     let run = sign("pkcs11:object=nobody").exits(1);
     run.says("no private RSA key")
         .says("object=fixture with id=%a1");
@@ -164,6 +169,30 @@ fn a_module_has_to_be_there_and_to_be_one() {
 }
 
 #[test]
+fn the_key_of_packages_and_that_of_the_index_may_be_in_one_token() {
+    let scene = scene_of(2);
+    let Some(tokens) = Tokens::with_key(&scene) else {
+        return;
+    };
+    tokens.import("signing", "other", "other", "b2");
+    scene.give_public_key("fixture");
+    scene.give_key("other");
+    scene.run(&["keygen", "root"]).exits(0);
+    let init = ["trust", "init", "channel", "--root-key", "root"];
+    scene
+        .run(&[&init[..], &["--index-key", "other"]].concat())
+        .exits(0);
+    std::fs::remove_file(scene.key_path("other")).unwrap();
+    let call = tokens.in_reach(scene.call(&["channel", "--key", KEY]));
+    let call = call.env("SIGINDEX_PIN", PIN);
+    call.env("SIGINDEX_INDEX_KEY", "pkcs11:object=other")
+        .run()
+        .exits(0)
+        .never_says(PIN);
+    scene.run(&["verify", "channel"]).exits(0);
+}
+
+#[test]
 fn a_key_has_to_be_fit_for_signing() {
     let Some(module) = module() else { return };
     let scene = scene_of(0);
@@ -171,7 +200,7 @@ fn a_key_has_to_be_fit_for_signing() {
         return;
     };
     let made = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "tokens::a_key_that_may_not_sign", "--ignored"])
+        .args(["--exact", "tokens::keys_of_all_kinds", "--ignored"])
         .env("SOFTHSM2_CONF", scene.path("softhsm2.conf"))
         .env("SIGINDEX_PKCS11_MODULE", module)
         .output()
@@ -183,15 +212,19 @@ fn a_key_has_to_be_fit_for_signing() {
     );
     let run = sign_by(&tokens, &scene, "pkcs11:object=decrypts", PIN).exits(1);
     run.says("object=decrypts").says("CKA_SIGN is false");
+    let run = sign_by(&tokens, &scene, "pkcs11:object=asks", PIN).exits(1);
+    run.says("object=asks").says("CKA_ALWAYS_AUTHENTICATE");
     let weak = index_by(&tokens, &scene_of(1), KEY, &["--min-bits", "4096"]);
     weak.exits(1).says("below 4096 bits do not count");
     assert!(!scene.exists("data.sig"));
+    // What lies beside a key is not asked for what the key shows itself.
+    sign_by(&tokens, &scene, "pkcs11:object=stranger", PIN).exits(0);
 }
 
-/// Makes it, in a process of its own: SoftHSM2 finds its tokens by the environment.
+/// Makes them, in a process of its own: SoftHSM2 finds its tokens by the environment.
 #[test]
 #[ignore = "part of another test"]
-fn a_key_that_may_not_sign() {
+fn keys_of_all_kinds() {
     use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
     use cryptoki::mechanism::Mechanism;
     use cryptoki::object::Attribute;
@@ -208,16 +241,27 @@ fn a_key_that_may_not_sign() {
     session
         .login(UserType::User, Some(&PIN.to_owned().into()))
         .unwrap();
-    let public = [Attribute::Token(true), Attribute::ModulusBits(2048.into())];
-    let private = [
-        Attribute::Token(true),
-        Attribute::Private(true),
-        Attribute::Sign(false),
-        Attribute::Decrypt(true),
-        Attribute::Label(b"decrypts".to_vec()),
-        Attribute::Id(vec![0xd0]),
-    ];
-    session
-        .generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)
-        .unwrap();
+    let make = |label: &str, id: u8, public_id: u8, more: &[Attribute]| {
+        let public = [
+            Attribute::Token(true),
+            Attribute::ModulusBits(2048.into()),
+            Attribute::Id(vec![public_id]),
+        ];
+        let private = [
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Id(vec![id]),
+        ];
+        let private = [&private[..], more].concat();
+        session
+            .generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)
+            .unwrap();
+    };
+    let decrypts = [Attribute::Sign(false), Attribute::Decrypt(true)];
+    make("decrypts", 0xd0, 0xd0, &decrypts);
+    make("asks", 0xd1, 0xd1, &[Attribute::AlwaysAuthenticate(true)]);
+    // The public half of another key has its id.
+    make("stranger", 0xd2, 0xd3, &[]);
+    make("other", 0xd3, 0xd2, &[]);
 }

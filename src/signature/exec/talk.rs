@@ -401,4 +401,22 @@ mod tests {
         state.take(b"A\n");
         assert_ne!(state.since, long_ago);
     }
+
+    #[test]
+    fn a_command_ends_with_who_talked_with_it() {
+        let mut sleep = std::process::Command::new("sleep");
+        let child = sleep.arg("1000").spawn().unwrap();
+        let number = Pid::from_raw(child.id().cast_signed()).unwrap();
+        drop(Process {
+            child,
+            group: Group::Shared,
+            ended: None,
+        });
+        // And it was waited for.
+        let look = waitid(
+            WaitId::Pid(number),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+        );
+        assert!(matches!(look, Err(Errno::CHILD)), "{look:?}");
+    }
 }

@@ -155,3 +155,21 @@ pub(super) fn said(cause: &Cryptoki) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cryptoki::context::Function;
+    use cryptoki::error::RvError;
+
+    use super::*;
+
+    #[test]
+    fn what_a_library_says_has_the_names_of_its_documentation() {
+        let cause = Cryptoki::Pkcs11(RvError::DeviceError, Function::Sign);
+        assert_eq!(said(&cause), "Sign answered DeviceError");
+        assert_eq!(
+            said(&Cryptoki::NotSupported),
+            Cryptoki::NotSupported.to_string()
+        );
+    }
+}

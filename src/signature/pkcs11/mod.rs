@@ -58,8 +58,7 @@ impl Pkcs11Signer {
     pub fn open(plan: &Pkcs11Plan) -> Result<Pkcs11Signer, Pkcs11Error> {
         let (token, info) = find_token(plan)?;
         token.demand_mechanism()?;
-        let session = token.context.open_ro_session(token.slot);
-        let session = session.map_err(Pkcs11Error::of("open a session"))?;
+        let session = token.open_session()?;
         let pin = plan.pin.as_ref().map(|pin| pin.as_str());
         token.log_in(&session, &info, pin)?;
         let key = token.find_key(&session, &plan.uri)?;

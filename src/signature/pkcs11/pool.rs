@@ -11,20 +11,13 @@ use cryptoki::slot::Slot;
 use super::Pkcs11Error;
 use super::token::Token;
 
-/// The sessions. They share one login, which lasts as long as any of them is open.
+/// The sessions. They share one login, which lasts as long as any of them is open: none is closed before all are.
 pub(super) struct Pool {
     context: Pkcs11,
     slot: Slot,
-    token: String,
-    state: Mutex<State>,
+    idle: Mutex<Vec<Session>>,
     /// Told when a session comes back.
     back: Condvar,
-}
-
-struct State {
-    idle: Vec<Session>,
-    /// How many are open.
-    open: usize,
 }
 
 impl Pool {
@@ -33,63 +26,43 @@ impl Pool {
         Pool {
             context: token.context.clone(),
             slot: token.slot,
-            token: token.label.clone(),
-            state: Mutex::new(State {
-                idle: vec![first],
-                open: 1,
-            }),
+            idle: Mutex::new(vec![first]),
             back: Condvar::new(),
         }
     }
 
-    /// Works with a session that nobody else has meanwhile. One whose work failed is closed: an operation may be open
-    /// in it.
+    /// Works with a session that nobody else has meanwhile. A signature that fails leaves no operation open in it (PKCS
+    /// #11 3.1, C_Sign).
     pub(super) fn with<T>(
         &self,
         work: impl FnOnce(&Session) -> Result<T, Pkcs11Error>,
     ) -> Result<T, Pkcs11Error> {
         let session = self.take()?;
         let done = work(&session);
-        let mut state = self.lock();
-        match &done {
-            Ok(_) => state.idle.push(session),
-            // The last one holds the login.
-            Err(_) if state.open == 1 => state.idle.push(session),
-            Err(_) => {
-                state.open = state.open.saturating_sub(1);
-                drop(session);
-            }
-        }
-        drop(state);
+        self.lock().push(session);
         self.back.notify_one();
         done
     }
 
     fn take(&self) -> Result<Session, Pkcs11Error> {
-        let mut state = self.lock();
+        let mut idle = self.lock();
         loop {
-            if let Some(session) = state.idle.pop() {
+            if let Some(session) = idle.pop() {
                 return Ok(session);
             }
             match self.context.open_ro_session(self.slot) {
-                Ok(session) => {
-                    state.open = state.open.saturating_add(1);
-                    return Ok(session);
-                }
-                Err(Cryptoki::Pkcs11(RvError::SessionCount, _)) if state.open > 0 => {
-                    let waited = self.back.wait(state);
-                    state = waited.unwrap_or_else(PoisonError::into_inner);
-                }
+                Ok(session) => return Ok(session),
+                // The token has no more; the first one comes back.
                 Err(Cryptoki::Pkcs11(RvError::SessionCount, _)) => {
-                    let token = self.token.clone();
-                    return Err(Pkcs11Error::Sessions { token });
+                    let waited = self.back.wait(idle);
+                    idle = waited.unwrap_or_else(PoisonError::into_inner);
                 }
                 Err(cause) => return Err(Pkcs11Error::of("open a session")(cause)),
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

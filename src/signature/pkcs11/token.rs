@@ -121,6 +121,18 @@ impl Token {
         }
     }
 
+    /// The first session with it.
+    pub(super) fn open_session(&self) -> Result<Session, Pkcs11Error> {
+        let opened = self.context.open_ro_session(self.slot);
+        opened.map_err(|cause| match &cause {
+            Cryptoki::Pkcs11(RvError::SessionCount, _) => {
+                let token = self.label.clone();
+                Pkcs11Error::Sessions { token }
+            }
+            _ => Pkcs11Error::of("open a session")(cause),
+        })
+    }
+
     /// Logs in with the PIN, unless the token wants none. It is never tried twice, nor where it would be the last try.
     pub(super) fn log_in(
         &self,
@@ -310,4 +322,18 @@ fn listed(all: impl ExactSizeIterator<Item = String>) -> String {
         list.push(format!("{more} more"));
     }
     list.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_ends_after_eight_and_says_how_many_more() {
+        let list = |count: usize| listed((0..count).map(|it| it.to_string()));
+        assert_eq!(list(0), "");
+        assert_eq!(list(2), "0, 1");
+        assert!(list(8).ends_with("6, 7"));
+        assert!(list(10).ends_with("6, 7, 2 more"));
+    }
 }
