@@ -16,8 +16,10 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_postgres::{NoTls, Row};
@@ -28,6 +30,15 @@ pub const PASSWORD: &str = "in-no-message";
 pub const ROLE: &str = "tester";
 /// How long it may take to start, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How `initdb` makes a server's folder.
+const INITDB: [&str; 5] = [
+    "--no-sync",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--auth-local=trust",
+    "--auth-host=scram-sha-256",
+];
 
 /// A server; it ends with the value.
 pub struct Server {
@@ -61,20 +72,8 @@ impl Server {
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         prepare(folder.path());
         give_away(folder.path());
-        let (data, words) = (folder.path().join("data"), folder.path().join("word"));
-        std::fs::write(&words, PASSWORD).unwrap();
-        give_away(&words);
-        let mut made = as_user(&programs.join("initdb"));
-        made.args([
-            "--no-sync",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--auth-local=trust",
-        ]);
-        made.args(["--auth-host=scram-sha-256", "--username", ROLE, "--pwfile"]);
-        made.arg(&words).arg("-D").arg(&data);
-        let made = made.output().unwrap();
-        assert!(made.status.success(), "initdb: {made:?}");
+        copy(&template(&programs), &folder.path().join("data"));
+        give_away(&folder.path().join("data"));
         let port = free_port();
         let options = [
             "fsync=off",
@@ -242,6 +241,40 @@ fn programs() -> Option<PathBuf> {
     of_debian.extend(said);
     let mut there = of_debian.into_iter().rev();
     there.find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
+}
+
+/// A server's folder with nothing in it, as `initdb` makes it, which takes its time: once for all tests of a version.
+fn template(programs: &Path) -> PathBuf {
+    static MADE: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let version = Command::new(programs.join("initdb"))
+        .arg("--version")
+        .output();
+    let what = format!("{:?} {INITDB:?} {ROLE} {PASSWORD}", version.unwrap().stdout);
+    let name = format!("postgresql-{:x}", Sha256::digest(what));
+    let template = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if !template.exists() {
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        let (data, words) = (folder.path().join("data"), folder.path().join("word"));
+        std::fs::write(&words, PASSWORD).unwrap();
+        give_away(folder.path());
+        let mut made = as_user(&programs.join("initdb"));
+        made.args(INITDB).args(["--username", ROLE, "--pwfile"]);
+        let made = made.arg(&words).arg("-D").arg(&data).output().unwrap();
+        assert!(made.status.success(), "initdb: {made:?}");
+        let near = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        copy(&data, &near.path().join("data"));
+        // Another process may have been faster.
+        let _ = std::fs::rename(near.path().join("data"), &template);
+    }
+    template
+}
+
+/// Copies a folder, with the modes of what is in it.
+fn copy(from: &Path, to: &Path) {
+    let mut cp = Command::new("cp");
+    let done = cp.arg("-R").arg(from).arg(to).output().unwrap();
+    assert!(done.status.success(), "cp: {done:?}");
 }
 
 /// A program, run by a user whom PostgreSQL accepts: it refuses root.
