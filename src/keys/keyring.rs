@@ -85,6 +85,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
     #![allow(clippy::panic, clippy::string_slice)]
     use super::super::samples::{self, name};
+    use super::super::{KeysDir, Use};
     use super::*;
     use rustix::io::Errno;
 
@@ -106,6 +107,25 @@ mod tests {
             assert_eq!(ring.unread().is_some(), is_unread);
         }
         assert!(Keyring::default().unread().is_none());
+    }
+
+    #[test]
+    fn a_key_that_signs_packages_vouches_for_no_root() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = KeysDir::new(scratch.path().join("keys"), false);
+        let (weak, strong) = (samples::weak().public(), samples::strong().public());
+        let mut ring = Keyring::default();
+        for key in [weak, strong] {
+            ring.insert(key.clone()).unwrap();
+        }
+        assert_eq!(ring.vouching().count(), 2);
+        dir.mark(weak.name(), weak.fingerprint(), Use::Package)
+            .unwrap();
+        dir.mark(strong.name(), strong.fingerprint(), Use::Index)
+            .unwrap();
+        ring.set_uses(dir.uses().unwrap());
+        let vouching: Vec<_> = ring.vouching().map(PublicKey::fingerprint).collect();
+        assert_eq!(vouching, [strong.fingerprint()]);
     }
 
     #[test]

@@ -123,6 +123,13 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_with_the_largest_key_is_none_too_long() {
+        let (signature, pem) = ("A".repeat(2_732), "A".repeat(2_900));
+        let line = serde_json::json!({"signature": signature, "public_key": pem});
+        assert!(line.to_string().len() < MAX_ANSWER);
+    }
+
+    #[test]
     fn an_answer_is_taken_at_its_word_and_no_further() {
         let name = KeyName::parse("Weak").unwrap();
         let pem = samples::weak().public().to_pem();
