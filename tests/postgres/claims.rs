@@ -2,6 +2,7 @@
 //! of those that are taken for dead.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -11,6 +12,7 @@ use sigindex::cache::{Cache as _, Claimed, Claims as _, PackageName, Unread};
 use sigindex::storage::Stat;
 
 use crate::postgres::{Server, Sql};
+use crate::relay::Relay;
 use crate::{SUBDIR, entry, stat};
 
 fn package(name: &str) -> PackageName {
@@ -73,6 +75,47 @@ fn what_is_put_up_is_taken_once_the_largest_first() {
     another_file(&url);
     back_from_the_dead(&url, &sql);
     an_older_file(&url, &sql);
+}
+
+/// The server did it and the connection broke before it said so: what is asked again is told again.
+#[test]
+fn a_claim_whose_answer_is_lost_is_the_same_claim_again() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (url, relay) = (server.database("unheard"), Relay::to(server.port()));
+    let [direct, relayed] = [server.port(), relay.port()].map(|port| format!(":{port}/"));
+    let mut cache = open(&url.replace(&direct, &relayed), "unheard");
+    cache.offer(&[unread("a", 1), unread("b", 2)]).unwrap();
+    relay.swallow_an_answer();
+    assert_eq!(claim(&mut cache, &[SUBDIR], 1), packages(&["b"]));
+    assert!(relay.has_swallowed());
+    assert_eq!(claim(&mut cache, &[SUBDIR], 1), packages(&["a"]));
+}
+
+/// A row that another transaction changes has another place in its table afterwards.
+#[test]
+fn a_package_whose_row_moves_while_it_is_finished_is_finished() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.database("moves");
+    let [sql, look] = [(); 2].map(|()| Sql::new(&server, "moves"));
+    let mut cache = open(&url, "moves");
+    cache.offer(&[unread("a", 1)]).unwrap();
+    assert_eq!(claim(&mut cache, &[SUBDIR], 1), packages(&["a"]));
+    sql.run("BEGIN; UPDATE sigindex.claim SET size = size");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    std::thread::scope(|scope| {
+        let stored = scope.spawn(|| cache.store(&[entry("a", 1, true)], &[]).unwrap());
+        while !stored.is_finished() && look.number(waiting) == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!stored.is_finished(), "it waits for the row");
+        sql.run("COMMIT");
+        stored.join().unwrap();
+    });
+    assert_eq!(claim(&mut cache, &[SUBDIR], 1), Claimed::Over);
 }
 
 fn taking(url: &str) {

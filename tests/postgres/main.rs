@@ -18,6 +18,7 @@ mod binary;
 mod cases;
 mod claims;
 mod figures;
+mod relay;
 mod schema;
 mod tls;
 mod trouble;

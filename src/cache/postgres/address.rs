@@ -414,6 +414,26 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_passwords_has_all_fields_and_localhost_is_the_usual_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passwords");
+        let text = "\nhost\nlocalhost:5432:channels:me:by socket\n*:*:*:*:other\n";
+        std::fs::write(&path, text).unwrap();
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, private).unwrap();
+        let asked = [("PGPASSFILE", path.to_str().unwrap())];
+        for (host, expected) in [
+            (SOCKETS, "by socket"),
+            ("/run/elsewhere", "other"),
+            ("host", "other"),
+        ] {
+            let url = format!("postgres:///channels?host={host}&user=me");
+            let address = parse(&url, &asked).unwrap();
+            assert_eq!(password(&address), Some(expected), "{host}");
+        }
+    }
+
+    #[test]
     fn a_file_of_passwords_that_cannot_be_read_is_not_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
