@@ -165,3 +165,43 @@ fn is_of_the_network(error: &Error) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_of_the_servers_has_what_to_do_about_it() {
+        for (code, words) in [
+            ("28P01", "user's name and password"),
+            ("28000", "user's name and password"),
+            ("3D000", "createdb"),
+            ("42501", "grant"),
+            ("57014", "time limit"),
+            ("25006", "primary"),
+            ("22021", "zero bytes"),
+            ("53100", "make room"),
+            ("XX000", "server's log"),
+        ] {
+            let remedy = remedy_of(&SqlState::from_code(code));
+            assert!(remedy.contains(words), "{code}: {remedy}");
+        }
+        for code in ["42P01", "3F000", "428C9"] {
+            assert_eq!(remedy_of(&SqlState::from_code(code)), FOREIGN);
+        }
+    }
+
+    #[test]
+    fn what_passes_is_told_from_what_stays() {
+        for (code, passes) in [
+            ("57P01", true),
+            ("57P03", true),
+            ("40P01", true),
+            ("08006", true),
+            ("42501", false),
+            ("53100", false),
+        ] {
+            assert_eq!(code_passes(&SqlState::from_code(code)), passes, "{code}");
+        }
+    }
+}
