@@ -74,6 +74,7 @@ fn what_is_put_up_is_taken_once_the_largest_first() {
     finishing(&url);
     another_file(&url);
     back_from_the_dead(&url, &sql);
+    forgotten(&url, &sql);
     an_older_file(&url, &sql);
 }
 
@@ -241,6 +242,15 @@ fn back_from_the_dead(url: &str, sql: &Sql) {
     let known = two.load(SUBDIR).unwrap();
     assert_eq!(known["a"], entry("a", 3, true).known);
     assert_eq!(known.len(), 3);
+}
+
+/// Where nobody is left, who comes puts up what is there then.
+fn forgotten(url: &str, sql: &Sql) {
+    let mut one = open(url, "forgotten");
+    one.offer(&[unread("a", 1)]).unwrap();
+    lapse(sql, "forgotten");
+    let mut two = open(url, "forgotten");
+    assert_eq!(claim(&mut two, &[SUBDIR], 1), Claimed::Over);
 }
 
 /// What somebody read long ago gives way to what others agreed on meanwhile.

@@ -79,6 +79,7 @@ fn a_schema_that_is_not_as_sigindex_made_it_is_called_so() {
     let foreign = [
         "CREATE TABLE sigindex.migration (version int)",
         "CREATE TABLE sigindex.migration AS SELECT -1 AS version",
+        "CREATE TABLE sigindex.migration AS SELECT 0 AS version",
         "CREATE TABLE sigindex.migration AS SELECT 1 AS version",
         "CREATE TABLE sigindex.migration AS SELECT 1::bigint AS version",
         "CREATE TABLE sigindex.migration AS SELECT '1'::text AS version",

@@ -77,17 +77,23 @@ impl Lease {
     }
 }
 
+/// When a lease is renewed, how long that may take, and how soon it is tried again: before the lease is over there is time for
+/// one that fails and for one more.
+fn rhythm(lease: Duration) -> [Duration; 3] {
+    [lease / 3, lease / 6, lease / 30]
+}
+
 /// Renews a worker's lease in each third of its time, until somebody took it for dead. What fails is tried again soon: the
 /// worker itself sees what is wrong with the server.
 async fn renew(line: Line, worker: String) {
     let lease = line.limits().lease;
-    let (usual, soon) = (lease / 3, lease / 30);
+    let [usual, patience, soon] = rhythm(lease);
     let mut pause = usual;
     loop {
         tokio::time::sleep(pause).await;
         // A connection that says nothing is given up for another one long before the lease is over.
         let values = [&worker as _, &lease.as_secs_f64() as _];
-        pause = match line.execute(lease / 6, RENEW, &values).await {
+        pause = match line.execute(patience, RENEW, &values).await {
             Ok(0) => return,
             Ok(_) => usual,
             Err(_) => soon,
@@ -130,5 +136,18 @@ pub(super) async fn present(
     match (worker, own) {
         (Some(worker), 1) => Ok(worker.to_owned()),
         _ => Ok(session.one(ENTER, &[&channel, &lease]).await?.try_get(0)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_has_time_for_two_tries() {
+        let lease = Duration::from_secs(30);
+        let [usual, patience, soon] = rhythm(lease);
+        assert!(usual + patience + soon + patience < lease);
+        assert!(usual > patience && patience > soon && soon >= lease / 60);
     }
 }

@@ -231,4 +231,41 @@ mod tests {
             assert_eq!(unpacked(broken), None);
         }
     }
+
+    #[test]
+    fn a_part_is_full_with_so_many_packages_or_bytes() {
+        let (record, _) =
+            Record::new(br#"{"name":"a","version":"1","build":"0"}"#, "", "", 1).unwrap();
+        let facts = Facts {
+            sha256: [0; 32],
+            record,
+            mismatch: None,
+            decoded: true,
+            details: Details::default(),
+        };
+        let known = Remembered {
+            stat: Stat::default(),
+            facts,
+            indexed_timestamp: 0,
+            signature: None,
+            attestations: None,
+        };
+        let entry = |at: usize| Entry {
+            subdir: "noarch".to_owned(),
+            name: format!("p{at:04}"),
+            known: Arc::new(known.clone()),
+        };
+        let learnt: Vec<Entry> = (0..=MOST_ROWS).map(entry).collect();
+        let parts = Columns::of(&learnt);
+        let lengths: Vec<usize> = parts.iter().map(|part| part.name.len()).collect();
+        assert_eq!(lengths, [MOST_ROWS, 1]);
+        for (bytes, has_room) in [(MOST_BYTES - 1, true), (MOST_BYTES, false)] {
+            let part = Columns {
+                subdir: "noarch",
+                bytes,
+                ..Columns::default()
+            };
+            assert_eq!(part.has_room_for(&entry(0)), has_room);
+        }
+    }
 }

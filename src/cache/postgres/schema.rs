@@ -85,12 +85,7 @@ async fn serves(session: &Session<'_>) -> Result<(), Failure> {
         "SELECT current_setting('server_version_num')::int, current_setting('server_encoding')";
     let row = session.one(sql, &[]).await?;
     let (number, encoding): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
-    if number < OLDEST {
-        return Err(Failure::Refused {
-            cause: format!("the server is PostgreSQL {}", number / 10_000),
-            remedy: "PostgreSQL 13 or later is needed",
-        });
-    }
+    demand_new(number)?;
     if encoding != "UTF8" {
         return Err(Failure::Refused {
             cause: format!("the database keeps text in {encoding}"),
@@ -98,6 +93,16 @@ async fn serves(session: &Session<'_>) -> Result<(), Failure> {
         });
     }
     Ok(())
+}
+
+fn demand_new(number: i32) -> Result<(), Failure> {
+    match number {
+        OLDEST.. => Ok(()),
+        _ => Err(Failure::Refused {
+            cause: format!("the server is PostgreSQL {}", number / 10_000),
+            remedy: "PostgreSQL 13 or later is needed",
+        }),
+    }
 }
 
 /// How many steps were made.
@@ -126,5 +131,19 @@ async fn version(session: &Session<'_>) -> Result<i32, Failure> {
             ),
             remedy: "update sigindex here, or name another database with --cache",
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_server_is_new_enough_from_its_first_version_on() {
+        demand_new(OLDEST).unwrap();
+        demand_new(OLDEST + 50_000).unwrap();
+        let error = demand_new(OLDEST - 1).unwrap_err();
+        assert_eq!(error.cause(), "the server is PostgreSQL 12");
     }
 }
