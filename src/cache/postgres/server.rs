@@ -1,6 +1,7 @@
 //! Transactions on a PostgreSQL server. Owns the runtime, the pool of connections, the limits in time, and how often
 //! something is tried again; must not know what the transactions do.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -367,7 +368,26 @@ where
 
 /// Between a half and one and a half, so that workers that were cut off together do not come back together.
 fn jitter() -> f64 {
-    let moment = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let part = moment.map_or(0, |moment| moment.subsec_nanos() % 1_000);
-    0.5 + f64::from(part) / 1_000.0
+    let thousandths = RandomState::new().hash_one(()) % 1_000;
+    0.5 + Duration::from_millis(thousandths).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_were_cut_off_together_come_back_at_moments_of_their_own() {
+        let pauses: Vec<f64> = std::iter::repeat_with(jitter).take(200).collect();
+        assert!(
+            pauses.iter().all(|pause| (0.5..1.5).contains(pause)),
+            "{pauses:?}"
+        );
+        for bounds in [0.5..0.75, 0.75..1.0, 1.0..1.25, 1.25..1.5] {
+            assert!(
+                pauses.iter().any(|pause| bounds.contains(pause)),
+                "{bounds:?}"
+            );
+        }
+    }
 }

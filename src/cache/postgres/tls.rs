@@ -214,6 +214,19 @@ mod tests {
         }
     }
 
+    /// Whoever it trusts, and be that nobody.
+    #[test]
+    fn the_system_is_no_file() {
+        let tls = Tls {
+            mode: TlsMode::VerifyFull,
+            roots: Some("system".into()),
+        };
+        if let Err(error) = tls.connector() {
+            let error = error.to_string();
+            assert!(error.contains("the system's certificates"), "{error}");
+        }
+    }
+
     #[test]
     fn modes_have_libpqs_names() {
         for (name, mode) in [
