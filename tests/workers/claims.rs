@@ -67,7 +67,8 @@ enum Death {
 struct Seat<'a> {
     table: &'a Mutex<Table>,
     id: usize,
-    loaded: u64,
+    /// The table's clock when it sat down: what was finished before, it knows.
+    opened: u64,
     death: Death,
     /// What somebody else does when this worker has put up what it found.
     then: Option<&'a (dyn Fn(&mut Table) + Sync)>,
@@ -84,7 +85,6 @@ fn dead() -> CacheError {
 impl Cache for Seat<'_> {
     fn load(&mut self, subdir: &str) -> Result<Known, CacheError> {
         let table = self.table.lock().unwrap();
-        self.loaded = table.clock;
         let of_subdir = table.known.iter().filter(|(name, _)| name.subdir == subdir);
         Ok(of_subdir
             .map(|(name, known)| (name.name.clone(), Arc::clone(known)))
@@ -125,7 +125,7 @@ impl Claims for Seat<'_> {
             let state = table.claims.get(package).copied();
             let is_news = match state {
                 None => true,
-                Some(State::Finished(at)) => at <= self.loaded,
+                Some(State::Finished(at)) => at <= self.opened,
                 Some(_) => false,
             };
             if is_news {
@@ -251,7 +251,7 @@ fn seat(table: &Mutex<Table>, id: usize, death: Death) -> Seat<'_> {
     Seat {
         table,
         id,
-        loaded: 0,
+        opened: table.lock().unwrap().clock,
         death,
         then: None,
     }
