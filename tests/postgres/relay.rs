@@ -54,7 +54,8 @@ fn pass_on(client: &TcpStream, server: &TcpStream, armed: &Arc<AtomicBool>) {
     let asking = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let answering = (server.try_clone().unwrap(), client.try_clone().unwrap());
     let (armed, silent) = (Arc::clone(armed), Arc::clone(&is_silent));
-    let is_commit = move |said: &[u8]| said.windows(6).any(|word| word == b"COMMIT");
+    // A statement ends with a zero; what begins with "READ COMMITTED" is none of these.
+    let is_commit = move |said: &[u8]| said.windows(7).any(|word| word == b"COMMIT\0");
     std::thread::spawn(move || {
         each(asking, |said| {
             if is_commit(said) && armed.swap(false, Ordering::SeqCst) {
