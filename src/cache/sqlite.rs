@@ -223,19 +223,26 @@ impl Cache for SqliteCache {
                 let id = id_of(&transaction, channel)?;
                 let row = params![id, text, crc32fast::hash(text.as_bytes())];
                 transaction.execute("INSERT OR REPLACE INTO ledger VALUES (?1, ?2, ?3)", row)?;
+                // A page that is broken in the right way takes a row, and never gives it back.
+                let kept = ledger(&transaction, channel)?;
+                if kept.as_deref() != Some(text) {
+                    return Err(rusqlite::Error::QueryReturnedNoRows);
+                }
                 transaction.commit()?;
-                Ok(Some(text.to_owned()))
+                Ok(kept)
             });
         }
-        self.healed("read", |connection, channel| {
-            let found = connection.query_row(LOAD_LEDGER, [channel], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?))
-            });
-            let sound =
-                |(text, checksum): &(String, u32)| crc32fast::hash(text.as_bytes()) == *checksum;
-            Ok(found.optional()?.filter(sound).map(|(text, _)| text))
-        })
+        self.healed("read", |connection, channel| ledger(connection, channel))
     }
+}
+
+/// What was noted of the channel, if that is what was written.
+fn ledger(connection: &Connection, channel: &str) -> rusqlite::Result<Option<String>> {
+    let found = connection.query_row(LOAD_LEDGER, [channel], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?))
+    });
+    let sound = |(text, checksum): &(String, u32)| crc32fast::hash(text.as_bytes()) == *checksum;
+    Ok(found.optional()?.filter(sound).map(|(text, _)| text))
 }
 
 /// The versions that were seen.

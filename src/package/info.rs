@@ -180,9 +180,12 @@ impl<'a> Search<'a> {
             return Err(PackageError::Misspelt { member: shown() });
         }
         let whole = self.check_folders(name)?;
-        // A folder may be named again and again.
+        // A folder may be named again and again; what is something else as well is neither.
         if member.kind.is_dir() {
-            return Ok(());
+            if self.seen.contains(&whole) {
+                return Err(PackageError::DuplicateMember { member: shown() });
+            }
+            return self.remember_folder(whole);
         }
         if self.folders.contains(&whole) {
             return Err(PackageError::BeneathMember { member: shown() });
@@ -209,13 +212,18 @@ impl<'a> Search<'a> {
                 let member = show(&above.join(&b'/'));
                 return Err(PackageError::BeneathMember { member });
             }
-            if !self.folders.contains(&folder) {
-                self.require_room()?;
-                self.folders.insert(folder);
-            }
+            self.remember_folder(folder)?;
             part.hash(&mut hasher);
         }
         Ok(hasher.finish())
+    }
+
+    fn remember_folder(&mut self, folder: u64) -> Result<(), PackageError> {
+        if !self.folders.contains(&folder) {
+            self.require_room()?;
+            self.folders.insert(folder);
+        }
+        Ok(())
     }
 
     fn require_room(&self) -> Result<(), PackageError> {

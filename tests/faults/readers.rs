@@ -172,6 +172,36 @@ fn no_member_lies_beneath_a_link() {
             beneath,
         ),
         (
+            "a folder in its place",
+            vec![],
+            vec![link("x"), folder("x")],
+            [Read, Refused("two members `x`")],
+        ),
+        (
+            "in a folder's place",
+            vec![],
+            vec![folder("x"), link("./x")],
+            beneath,
+        ),
+        (
+            "a folder in its place, in the other part",
+            vec![link("x")],
+            vec![folder("x/")],
+            [Read, Refused("`x")],
+        ),
+        (
+            "in a folder's place, in the other part",
+            vec![folder("x")],
+            vec![link("x")],
+            [Read, Refused("`x")],
+        ),
+        (
+            "a folder and a folder",
+            vec![folder("x")],
+            vec![folder("x"), folder("./x/"), file("x/y")],
+            [Read, Read],
+        ),
+        (
             "through a hard link",
             vec![],
             vec![

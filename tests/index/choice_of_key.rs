@@ -366,6 +366,27 @@ fn no_key_lies_where_it_would_be_published() {
         scene.run(&words).exits(2).says("keys folder lies inside");
         assert!(!scene.exists("channel/keys"));
     }
+    let channel = scene.path("channel").display().to_string();
+    let url = format!("file://{channel}");
+    std::fs::create_dir_all(scene.path("env/conda-meta")).unwrap();
+    let record =
+        r#"{"name":"a","version":"1.0","build":"0","fn":"a-1.0-0.conda","subdir":"linux-64"}"#;
+    std::fs::write(scene.path("env/conda-meta/a-1.0-0.json"), record).unwrap();
+    std::fs::create_dir(scene.path("channel/keys")).unwrap();
+    let (key, there) = ("home/.conda/keys/made.pub", "channel/keys/made.pub");
+    std::fs::copy(scene.path(key), scene.path(there)).unwrap();
+    // Where an environment is looked at, that is an error of what came from the channel.
+    for (words, status) in [
+        (&["channel"][..], 2),
+        (&[&url], 2),
+        (&["--prefix", "env", "--channel", &channel], 1),
+        (&["--prefix", "env", "--channel", &url], 1),
+    ] {
+        let words = [&["verify", "--keys-dir", "channel/keys"], words].concat();
+        let run = scene.run(&words).exits(status);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains("keys folder lies inside"), "{said}");
+    }
 }
 
 #[test]

@@ -250,7 +250,12 @@ fn template(programs: &Path) -> PathBuf {
     let version = Command::new(programs.join("initdb"))
         .arg("--version")
         .output();
-    let what = format!("{:?} {INITDB:?} {ROLE} {PASSWORD}", version.unwrap().stdout);
+    // Only who made it may read it.
+    let user = std::fs::metadata("/proc/self").unwrap().uid();
+    let what = format!(
+        "{:?} {INITDB:?} {ROLE} {PASSWORD} {user}",
+        version.unwrap().stdout
+    );
     let name = format!("postgresql-{:x}", Sha256::digest(what));
     let template = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if !template.exists() {

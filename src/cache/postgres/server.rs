@@ -257,8 +257,10 @@ impl Line {
         sql: &str,
         values: Values<'_>,
     ) -> Result<u64, Failure> {
+        let begun = Instant::now();
         let mut client = within(limit, self.connect()).await?;
-        let done = within(limit, self.execute_by(&mut client, sql, values)).await;
+        let left = limit.saturating_sub(begun.elapsed());
+        let done = within(left, self.execute_by(&mut client, sql, values)).await;
         if done.is_err() {
             drop(Object::take(client));
         }

@@ -162,7 +162,7 @@ impl Args {
         };
         let request = PrefixRequest {
             channel: self.channel.clone(),
-            anchor: &|channel| anchors.for_channel(Some(channel)),
+            anchor: &|channel| anchors.of_another(channel),
             keep: self.keep(),
         };
         audit::audit_prefix(prefix, &request, tools).map(Some)

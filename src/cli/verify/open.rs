@@ -27,16 +27,14 @@ impl Target {
     pub fn open(argument: &OsStr, anchors: &Anchors<'_>) -> Result<Target, Error> {
         if let Some(url) = argument.to_str().filter(is_url) {
             let place = Place::open(url)?;
-            return Ok(Target::Channel(anchors.for_channel(Some(url))?, place));
+            return Ok(Target::Channel(anchors.of_another(url)?, place));
         }
         let path = Path::new(argument);
         if path.is_dir() {
             let anchor = anchors.for_channel(argument.to_str())?;
             // For whom keys are chosen, that is a channel, published or not.
             if matches!(anchor, Anchor::Chosen(_)) || is_channel(path) {
-                Closed::new(anchors.folder)
-                    .and_folder(path)
-                    .keep_keys_out()?;
+                anchors.lie_outside(path)?;
                 return Ok(Target::Channel(anchor, Place::folder(path)?));
             }
         } else if !anchors.chosen.is_empty() {
@@ -86,8 +84,20 @@ impl Anchors<'_> {
         })
     }
 
+    /// The keys for a channel that somebody named by a URL or a path; they lie outside of it.
+    pub fn of_another(&self, channel: &str) -> Result<Anchor, Error> {
+        if let Some(folder) = ChannelPlace::parse(channel)?.folder() {
+            self.lie_outside(folder)?;
+        }
+        self.for_channel(Some(channel))
+    }
+
+    fn lie_outside(&self, channel: &Path) -> Result<(), Error> {
+        Closed::new(self.folder).and_folder(channel).keep_keys_out()
+    }
+
     /// The keys for one channel.
-    pub fn for_channel(&self, channel: Option<&str>) -> Result<Anchor, Error> {
+    fn for_channel(&self, channel: Option<&str>) -> Result<Anchor, Error> {
         if !self.chosen.is_empty() {
             return Ok(Anchor::Chosen(self.chosen.clone()));
         }
